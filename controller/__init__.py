@@ -1,0 +1,1 @@
+"""Manchet decides: session, regulator, safety and what is said about them. What touches is in `firmware_bridge`."""

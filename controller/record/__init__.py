@@ -1,0 +1,1 @@
+"""What is kept: the append-only journal and reports made from it."""

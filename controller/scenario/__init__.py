@@ -1,0 +1,1 @@
+"""Simulated supervisor and patient, fault schedule and measured result; used by `simulate`, `demo` and tests only."""

@@ -1,0 +1,1 @@
+"""Manchet touches: sensors, guard and the link between. Imports nothing of `controller`."""
