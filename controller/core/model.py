@@ -7,10 +7,11 @@ written so that NaN takes the vented side. Cuffs are counted from 0 inside, from
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from math import nan
-from typing import Final, TypeVar, dataclass_transform
+from typing import Any, Final, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
@@ -19,6 +20,15 @@ T = TypeVar("T")
 def value(cls: type[T]) -> type[T]:
     """A small slotted dataclass that the type checker treats as frozen (a really frozen one costs eight times more)."""
     return dataclass(slots=True)(cls)
+
+
+def forker(cls: type[T]) -> Callable[[T], T]:
+    """A shallow copy of a slotted state, made once a tick: five times quicker than `copy.copy`, which reduces."""
+    lines = "".join(f"    new.{name} = old.{name}\n" for name in cls.__slots__)  # type: ignore[attr-defined]
+    scope: dict[str, Any] = {"cls": cls, "make": object.__new__}
+    exec(f"def fork(old):\n    new = make(cls)\n{lines}    return new\n", scope)
+    fork: Callable[[T], T] = scope["fork"]
+    return fork
 
 
 class Phase(StrEnum):

@@ -1,0 +1,97 @@
+"""What the session asks of each cuff, and what it tells the safety rules. Reads the session, changes nothing."""
+
+from __future__ import annotations
+
+from math import isfinite, nan
+from typing import Final
+
+from .limits import EMPTY_MMHG, LIMB_CAP_S, UNATTENDED_S, Limits
+from .model import VENT, Ask, AskKind, CuffWatch, GuardState, Phase, Seen, Watch
+from .session import SessionState
+
+ZERO_MMHG: Final = 10.0  # [J] a vented sensor further from zero than this is not fit for a session
+
+
+def asks(s: SessionState, now_s: float) -> tuple[Ask, ...]:
+    """What the session wants of each cuff now."""
+    phase = s.phase
+    if phase is Phase.INFLATING:
+        if not isfinite(s.inflate_from_s):
+            return (VENT,) * len(s.prescriptions)
+        kind = AskKind.INFLATE
+    elif phase is Phase.HOLDING:
+        kind = AskKind.HOLD
+    elif phase is Phase.WORKING:
+        kind = AskKind.WORK
+    else:
+        return (VENT,) * len(s.prescriptions)
+    repetition, since_s, period_s = -1, 0.0, 0.0
+    step = s.step
+    if kind is AskKind.WORK and step is not None and step.tempo is not None:
+        repetition, period_s = s.repetition, step.tempo.period_s
+        since_s = now_s - s.step_from_s - repetition * period_s
+    return tuple(
+        [
+            VENT if prescription is None else Ask(kind, target, repetition, since_s, period_s)
+            for prescription, target in zip(s.prescriptions, s.targets_mmhg, strict=True)
+        ]
+    )
+
+
+def watch(s: SessionState, limits: Limits, now_s: float) -> Watch:
+    """What the safety rules need to know of the session."""
+    phase = s.phase
+    cuffs: list[CuffWatch | None] = []
+    for cuff, prescription in enumerate(s.prescriptions):
+        if prescription is None:
+            cuffs.append(None)
+            continue
+        plan = prescription.plan
+        clock = s.clock_of(cuff)
+        cuffs.append(
+            CuffWatch(
+                plan.limb,
+                plan.lop_mmhg,
+                s.targets_mmhg[cuff],
+                clock.restricted_s if clock is not None else nan,
+                min(limits.limb_cap_s(plan.limb), LIMB_CAP_S[plan.limb]),
+                s.exercise_restricted_s[cuff],
+                min(limits.exercise_cap_s, prescription.timeline.exercise_cap_s),
+            )
+        )
+    return Watch(
+        phase,
+        s.phase_since_s,
+        tuple(cuffs),
+        s.repetition if phase is Phase.WORKING else -1,
+        s.last_cue_at_s,
+        s.released_at_s if phase is Phase.RELEASING or phase is Phase.STOPPING else nan,
+        s.inflate_from_s if phase is Phase.INFLATING else nan,
+        phase is Phase.RESTING and now_s - s.waiting_since_s >= UNATTENDED_S,
+    )
+
+
+def unready(s: SessionState, seen: tuple[Seen, ...], guard: GuardState | None, estop_ok: bool) -> str:
+    """Why the bench is not READY, as a sentence; "" when it is. Self-test of the simulated bench: sensors present,
+    agreeing, zero within limits; guard vented; E-stop loop whole; cuff empty."""
+    code = s.code
+    if not code:
+        return "no prescription: screen and prescribe first"
+    if s.screening is None or s.screening.code != code:
+        return f"session {code} is not screened: screen it first"
+    if not s.screening.cleared:
+        return f"session {code} is not cleared: {'; '.join(s.screening.reasons)}"
+    if guard is None:
+        return "the guard has not answered yet"
+    if guard is not GuardState.VENTED:
+        return "the guard is not vented and disarmed"
+    if not estop_ok:
+        return "the emergency stop is pressed or its wire is broken: release it"
+    for cuff, one in enumerate(seen):
+        if not one.certain:
+            return f"cuff {cuff + 1}: a pressure sensor gives no reading"
+        if not one.pressure_mmhg < EMPTY_MMHG or not one.empty:
+            return f"cuff {cuff + 1} is at {one.pressure_mmhg:.0f} mmHg, must be below {EMPTY_MMHG:g} mmHg: empty it"
+        if not max(abs(one.a_mmhg), abs(one.b_mmhg)) <= ZERO_MMHG:
+            return f"cuff {cuff + 1}: a sensor reads more than {ZERO_MMHG:g} mmHg from zero while vented: zero it"
+    return ""

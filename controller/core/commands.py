@@ -1,0 +1,343 @@
+"""What a person at the bench says, and the one answer each gets in the tick that took it.
+
+Works on the fork of the session that `step.py` made. A refusal changes nothing and says what, value, limit and what to
+do. Acknowledging and silencing alarms is in `step.py`, which holds the alarms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite, nan
+from typing import Final
+
+from .limb import LimbClock
+from .limits import EMPTY_MMHG, FREE_FLOW_MIN_S, INFLATION_CUE_S, INFLATION_PLANNED_S, LEAD_IN_S, REST_MIN_S, Limits
+from .model import Command, EventKind, Phase, Prescription, Reply, Seen, StepKind, Verb, value
+from .phases import Event
+from .session import SessionState, begin_set, end, finish, signed, step_after
+
+LOWER_BY_MMHG: Final = (
+    10.0  # clinical practice: in steps of 10 until tingling or dizziness is gone [F SmartCuffs manual]
+)
+LOWER_TO_PERCENT: Final = 40.0  # the least pressure that is prescribed [F Patterson]; below it the cuff is released
+
+
+@value
+class Bench:
+    """What the core knows of this bench besides its state."""
+
+    limits: Limits
+    require_panel: bool = False
+
+
+@value
+class Answer:
+    """A reply without its command's id."""
+
+    ok: bool
+    text: str
+    value: float | None = None
+    limit: float | None = None
+    unit: str = ""
+
+
+def obey(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Bench, now_s: float) -> Reply:
+    """Do as told, or say why not."""
+    verb = command.verb
+    if bench.require_panel and command.source != "panel" and verb in _PANEL_ONLY:
+        return Reply(command.id, False, f"{verb} is for the button on the bench only: press it there")
+    answer = _OBEY[verb](s, command, seen, bench, now_s)
+    if answer.ok and verb is not Verb.STATUS:
+        s.tell(EventKind.OPERATOR, now_s, verb=str(verb), by=command.by, source=command.source)
+    return Reply(command.id, answer.ok, answer.text, answer.value, answer.limit, answer.unit)
+
+
+_PANEL_ONLY: Final = frozenset({Verb.START, Verb.NEXT, Verb.RESET})
+
+
+def _screen(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
+    screening = command.screening
+    if screening is None:
+        return Answer(False, "nothing to screen: give the answers")
+    if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
+        return Answer(False, f"not while {s.phase}: stop first")
+    s.screening = screening
+    s.tell(
+        EventKind.SCREENED,
+        now_s,
+        code=screening.code,
+        by=screening.by,
+        cleared=screening.cleared,
+        reasons="; ".join(screening.reasons),
+    )
+    if not screening.cleared:
+        return Answer(False, f"session {screening.code} is not cleared: {'; '.join(screening.reasons)}")
+    return Answer(True, f"session {screening.code} is cleared")
+
+
+def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench: Bench, now_s: float) -> Answer:
+    new = command.prescription
+    if new is None:
+        return Answer(False, "nothing to prescribe")
+    if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
+        return Answer(False, f"not while {s.phase}: stop first")
+    if not 0 <= new.cuff < len(s.prescriptions):
+        return Answer(False, f"cuff = {new.cuff + 1}: this bench has {len(s.prescriptions)}")
+    if s.screening is None or s.screening.code != new.code:
+        return Answer(False, f"session {new.code} is not screened: screen it first")
+    if not s.screening.cleared:
+        return Answer(False, f"session {new.code} is not cleared: {'; '.join(s.screening.reasons)}")
+    kept = tuple(one if one is not None and one.code == new.code else None for one in s.prescriptions)
+    for cuff, other in enumerate(kept):
+        if other is None or cuff == new.cuff:
+            continue
+        if other.timeline != new.timeline:
+            return Answer(
+                False,
+                f"cuff {cuff + 1} has {other.timeline.protocol}: both cuffs live one protocol; stop to clear it",
+            )
+        if (other.plan.limb, other.plan.side) == (new.plan.limb, new.plan.side):
+            return Answer(False, f"cuff {cuff + 1} is on that limb already: one cuff on a limb")
+    key = (new.code, new.plan.limb, new.plan.side)
+    clock = s.clocks.get(key) or LimbClock()
+    refusal = _too_long(new, clock, bench.limits)
+    if refusal is not None:
+        return refusal
+    s.clocks[key] = clock
+    s.prescriptions = tuple(new if cuff == new.cuff else one for cuff, one in enumerate(kept))
+    s.targets_mmhg = tuple(nan if one is None else one.plan.target_mmhg for one in s.prescriptions)
+    s.tell(
+        EventKind.PRESCRIBED,
+        now_s,
+        new.cuff,
+        code=new.code,
+        by=new.by,
+        protocol=new.timeline.protocol,
+        limb=str(new.plan.limb),
+        side=str(new.plan.side),
+        lop_mmhg=new.plan.lop_mmhg,
+        percent_lop=new.plan.percent_lop,
+        target_mmhg=new.plan.target_mmhg,
+    )
+    warnings = [*new.warnings, *_cannot_keep(s)]
+    text = f"cuff {new.cuff + 1}: {new.timeline.protocol} at {new.plan.target_mmhg:.0f} mmHg"
+    return Answer(True, ". ".join([text, *warnings]))
+
+
+def planned_restricted_s(prescription: Prescription) -> float:
+    """The longest stretch of restricted time that 180 s below 15 mmHg do not surely clear, each inflation as 30 s."""
+    total_s, inflated = 0.0, False
+    for step in prescription.timeline.steps:
+        if step.kind in (StepKind.OFF, StepKind.REPERFUSION) and step.duration_s >= 180.0:
+            break  # cleared by then; the later stretches are checked one by one when the protocol loads
+        if step.inflated:
+            total_s += step.duration_s + (0.0 if inflated else INFLATION_PLANNED_S)
+        inflated = step.inflated
+    return total_s
+
+
+def _too_long(new: Prescription, clock: LimbClock, limits: Limits) -> Answer | None:
+    cap_s = limits.limb_cap_s(new.plan.limb)
+    planned_s = planned_restricted_s(new)
+    if clock.restricted_s + planned_s <= cap_s:
+        return None
+    return Answer(
+        False,
+        f"this limb has been restricted for {clock.restricted_s:.0f} s and the protocol plans {planned_s:.0f} s more, "
+        f"above {cap_s:.0f} s: leave the cuff empty for 180 s first",
+        round(clock.restricted_s + planned_s, 1),
+        cap_s,
+        "s",
+    )
+
+
+def _cannot_keep(s: SessionState) -> list[str]:
+    """A warning when this bench, as measured last, cannot keep the prescribed rest."""
+    timeline = s.timeline
+    if timeline is None or not isfinite(s.inflation_s):
+        return []
+    least_s = s.release_s + FREE_FLOW_MIN_S + s.inflation_s + LEAD_IN_S
+    for step in timeline.steps:
+        if step.kind is StepKind.REST and not step.inflated and step.duration_s < least_s:
+            return [f"this cuff needs {least_s:.0f} s between sets, the protocol says {step.duration_s:g} s"]
+    return []
+
+
+def _start(s: SessionState, _command: Command, seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
+    if s.phase is Phase.FAULT:
+        return Answer(False, f"not after a trip ({s.fault.rule if s.fault else 'fault'}): reset first")
+    if s.phase is not Phase.READY:
+        if s.phase is Phase.IDLE:
+            return Answer(False, f"not ready: {s.not_ready}")
+        return Answer(False, f"not while {s.phase}: a session is under way")
+    timeline = s.timeline
+    if timeline is None or not timeline.steps:
+        return Answer(False, "nothing to start: prescribe first")
+    for cuff, one in enumerate(seen):
+        if not one.empty:
+            return Answer(
+                False,
+                f"cuff {cuff + 1} is at {one.pressure_mmhg:.0f} mmHg: empty it first",
+                one.pressure_mmhg,
+                EMPTY_MMHG,
+                "mmHg",
+            )
+    s.step_index, s.progress_s, s.final, s.pausing = 0, 0.0, False, False
+    s.exercise_restricted_s = (0.0,) * len(s.prescriptions)
+    s.started_at_s = s.sign_at_s = now_s
+    s.last_repetition_at_s = nan
+    s.outcome, s.ended = "", None
+    s.tell(EventKind.STARTED, now_s, protocol=timeline.protocol, code=s.code)
+    if timeline.steps[0].inflated:
+        s.go(Event.START, now_s)
+    else:
+        begin_set(s, Event.START_MOVING, now_s)
+    return Answer(True, f"{timeline.protocol} begins")
+
+
+def _present(s: SessionState, _command: Command, _seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
+    s.sign_at_s = now_s
+    s.waiting_since_s = nan
+    return Answer(True, "seen")
+
+
+def _next(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Bench, now_s: float) -> Answer:
+    _present(s, command, seen, bench, now_s)
+    step = s.step
+    if s.phase is Phase.PAUSED:
+        return _resume(s, seen, now_s)
+    if s.phase is Phase.HOLDING and step is not None and step.kind is StepKind.SET:
+        if s.progress_s == 0.0 and now_s - s.last_repetition_at_s < REST_MIN_S:
+            return Answer(
+                True, f"seen; the rest is not {REST_MIN_S:g} s yet, the set begins in {s.due_at_s - now_s:.0f} s"
+            )
+        s.due_at_s = now_s
+        return Answer(True, "the set begins")
+    if s.phase is Phase.RESTING and step is not None:
+        return _next_in_rest(s, now_s)
+    return Answer(True, f"seen; nothing to begin while {s.phase}")
+
+
+def _next_in_rest(s: SessionState, now_s: float) -> Answer:
+    step, following = s.step, step_after(s)
+    if step is None or step.kind is StepKind.SET or following is None:
+        return Answer(True, "seen")
+    earliest_s = s.due_at_s
+    if step.kind is StepKind.REST:
+        before_s = (s.inflation_s + LEAD_IN_S) if following.inflated and isfinite(s.inflation_s) else 0.0
+        earliest_s = s.last_repetition_at_s + REST_MIN_S - before_s
+        if following.inflated:
+            earliest_s = max(earliest_s, s.empty_at_s + FREE_FLOW_MIN_S)
+    cue_s = INFLATION_CUE_S if following.inflated else 0.0
+    s.due_at_s = min(max(s.due_at_s, now_s + cue_s), max(earliest_s, now_s + cue_s))
+    return Answer(True, f"seen; begins in {s.due_at_s - now_s:.0f} s")
+
+
+def _resume(s: SessionState, seen: tuple[Seen, ...], now_s: float) -> Answer:
+    for cuff, one in enumerate(seen):
+        if not one.empty:
+            return Answer(False, f"cuff {cuff + 1} is not empty: {one.pressure_mmhg:.0f} mmHg, must be below 15 mmHg")
+    step, following = s.step, step_after(s)
+    if step is None:
+        return Answer(False, "nothing to go on with: stop")
+    if step.kind in (StepKind.REST, StepKind.OFF, StepKind.REPERFUSION):
+        if following is None:
+            return Answer(False, "nothing to go on with: stop")
+        s.step_index, s.progress_s, step = s.step_index + 1, 0.0, following
+    s.last_repetition_at_s = nan  # a pause is no rest: nothing is counted from before it
+    if step.inflated:
+        s.go(Event.RESUME, now_s)
+    else:
+        begin_set(s, Event.RESUME_MOVING, now_s)
+    return Answer(True, "going on")
+
+
+def _stop(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
+    """Never bad input: vents again in every phase and says what was true already."""
+    was = s.phase
+    if was is Phase.IDLE:
+        finish(s, Event.STOP, "stopped", now_s)
+        return Answer(True, "already idle and vented; vented again")
+    s.go(Event.STOP, now_s, f"stopped by {command.by or command.source}")
+    if was is Phase.FAULT:
+        return Answer(
+            True,
+            f"already tripped ({s.fault.rule if s.fault else 'fault'}) and vented; vented again, reset is still due",
+        )
+    if was is Phase.STOPPING:
+        return Answer(True, "already stopping; vented again")
+    return Answer(True, "stopping: vented")
+
+
+def _pause(s: SessionState, _command: Command, _seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
+    was = s.phase
+    if s.final or not s.go(Event.PAUSE, now_s):
+        return Answer(False, f"nothing to pause while {was}")
+    s.pausing = s.phase is Phase.RELEASING
+    s.waiting_since_s = s.inflate_from_s = nan
+    s.sign_at_s = -1e9  # going on is a person's act of its own
+    return Answer(True, "pausing: released; `next` goes on, within 5 min")
+
+
+def _lower(s: SessionState, _command: Command, _seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
+    if s.timeline is None or s.step_index < 0 or s.phase is Phase.STOPPING or s.phase is Phase.FAULT:
+        return Answer(False, f"nothing to lower while {s.phase}")
+    lowered: list[float] = []
+    for prescription, target in zip(s.prescriptions, s.targets_mmhg, strict=True):
+        new = target - LOWER_BY_MMHG
+        if prescription is not None and not new >= prescription.plan.lop_mmhg * LOWER_TO_PERCENT / 100.0:
+            end(s, now_s, f"lowered below {LOWER_TO_PERCENT:g} % of LOP: released")
+            return Answer(
+                True, f"below {LOWER_TO_PERCENT:g} % of LOP there is nothing lower: released, the session ends"
+            )
+        lowered.append(new)
+    s.targets_mmhg = tuple(lowered)
+    told = ", ".join(f"{target:.0f}" for target in lowered if isfinite(target))
+    return Answer(True, f"target lowered to {told} mmHg")
+
+
+def _reset(s: SessionState, command: Command, seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
+    if s.phase is not Phase.FAULT:
+        return Answer(False, f"nothing to reset while {s.phase}")
+    for cuff, one in enumerate(seen):
+        if one.empty:
+            continue
+        if one.certain or not command.cuff_off:
+            what = f"at {one.pressure_mmhg:.0f} mmHg" if one.certain else "without a trustworthy reading"
+            return Answer(
+                False,
+                f"cuff {cuff + 1} is {what}, must be measured below 15 mmHg: empty it"
+                + ("" if one.certain else ", or confirm that the cuff is off the limb"),
+            )
+    s.resetting_since_s = now_s
+    return Answer(True, "reset: idle as soon as the guard has cleared its latch")
+
+
+def _status(s: SessionState, _command: Command, _seen: tuple[Seen, ...], _bench: Bench, _now_s: float) -> Answer:
+    if s.phase is Phase.FAULT and s.fault is not None:
+        return Answer(True, f"fault: {s.fault.text}")
+    if s.phase is Phase.IDLE:
+        return Answer(True, f"idle: {s.not_ready}")
+    if s.phase is Phase.RESTING and not signed(s):
+        return Answer(True, "resting: waiting for a sign of the supervisor")
+    return Answer(True, str(s.phase))
+
+
+def _elsewhere(s: SessionState, _command: Command, _seen: tuple[Seen, ...], _bench: Bench, _now_s: float) -> Answer:
+    return Answer(False, f"not a command of the session while {s.phase}")
+
+
+_OBEY: Final[dict[Verb, Callable[[SessionState, Command, tuple[Seen, ...], Bench, float], Answer]]] = {
+    Verb.SCREEN: _screen,
+    Verb.PRESCRIBE: _prescribe,
+    Verb.START: _start,
+    Verb.NEXT: _next,
+    Verb.PRESENT: _present,
+    Verb.STOP: _stop,
+    Verb.PAUSE: _pause,
+    Verb.LOWER: _lower,
+    Verb.RESET: _reset,
+    Verb.STATUS: _status,
+    Verb.ACKNOWLEDGE: _elsewhere,
+    Verb.SILENCE: _elsewhere,
+}

@@ -1,0 +1,276 @@
+"""One tick: `step(state, inputs, now_s, bench)` → what the state becomes, what the outputs are, what happened.
+
+Pure: the state handed in is not changed. The order is the design's: look, obey, live, regulate, and let `supervise`
+have the last word; a trip or an end it finds vents in this very tick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite, nan
+from typing import Final
+
+from . import alarms, asking, commands, regulator, safety, session
+from .commands import Bench
+from .limb import LimbClock, LimbKey
+from .limits import LIMB_CAP_S, armed_ceiling_mmhg
+from .model import (
+    DEMAND_VENT,
+    VENTED,
+    Arm,
+    AskKind,
+    Command,
+    CuffDemand,
+    CuffOutputs,
+    Demand,
+    EventKind,
+    Finding,
+    GuardOrder,
+    GuardState,
+    Happened,
+    Inputs,
+    Outputs,
+    Phase,
+    Reply,
+    Seen,
+    Verb,
+    forker,
+    value,
+)
+
+ORDER_AGAIN_S: Final = 0.1  # an order is repeated until the guard's status shows it
+ARM_AGAIN_S: Final = 0.4  # an ARM takes a handshake
+RESTRICTED_GRACE_S: Final = 2.0  # [J] the guard's count runs this much longer, so that the orderly end comes first
+_UNUSED_CEILING_MMHG: Final = 0.0
+
+
+@dataclass(slots=True)
+class CoreState:
+    """Everything the core remembers between two ticks."""
+
+    session: session.SessionState
+    safety: safety.SafetyState
+    alarms: alarms.AlarmState
+    regulators: tuple[regulator.RegulatorState, ...]
+    given: tuple[CuffOutputs, ...]  # the last tick's outputs
+    seen: tuple[Seen, ...]
+    now_s: float
+    guard: GuardState | None = None  # None: it has not spoken yet
+    estop_ok: bool = False
+    ordered_at_s: float = -1e9
+
+
+_fork: Final = forker(CoreState)
+
+
+@value
+class CoreSettings:
+    """What does not change while the bench runs."""
+
+    bench: Bench
+    regulator: regulator.RegulatorSettings
+
+
+@value
+class Stepped:
+    state: CoreState
+    outputs: Outputs
+    events: tuple[Happened, ...]
+    replies: tuple[Reply, ...]
+
+
+_UNSEEN: Final = Seen(nan, nan, nan, nan, nan, False, False)
+
+
+def initial(
+    cuffs: int,
+    settings: CoreSettings,
+    now_s: float,
+    clocks: dict[LimbKey, LimbClock] | None = None,
+    fault: Finding | None = None,
+) -> CoreState:
+    """The state at boot: vented; IDLE, or FAULT when the journal holds a trip that nobody reset."""
+    return CoreState(
+        session.initial(cuffs, now_s, clocks, fault),
+        safety.initial(cuffs, now_s),
+        alarms.initial(),
+        (regulator.initial(settings.regulator),) * cuffs,
+        (VENTED,) * cuffs,
+        (_UNSEEN,) * cuffs,
+        now_s,
+    )
+
+
+def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings) -> Stepped:
+    """One tick. Never raises on any reading, status or command."""
+    new = _fork(state)
+    s = new.session = state.session.fork()
+    limits = settings.bench.limits
+    dt_s = now_s - state.now_s
+    new.now_s = now_s
+
+    new.safety, seen = safety.observe(state.safety, inputs, state.given, limits, now_s)
+    new.seen = seen
+    if inputs.statuses:
+        newest = inputs.statuses[-1]
+        new.guard, new.estop_ok = newest.state, newest.estop_ok
+
+    session.run_clocks(s, seen, dt_s, now_s)
+    if s.phase is Phase.IDLE or s.phase is Phase.READY:
+        _ready(s, new, now_s)
+    replies: tuple[Reply, ...] = ()
+    if inputs.commands:
+        replies = tuple([_obey(new, command, settings.bench, now_s) for command in inputs.commands])
+
+    reached = s.phase is Phase.INFLATING and _reached(s, new.regulators)
+    session.advance(s, seen, new.guard or GuardState.VENTED, reached, now_s)
+
+    demand = _regulate(new, now_s, settings)
+    verdict = safety.supervise(
+        new.safety, demand, asking.watch(s, limits, now_s), seen, inputs, state.given, limits, now_s
+    )
+    new.safety = verdict.state
+    given = verdict.outputs
+    if verdict.trips:
+        session.trip(s, verdict.trips[0], now_s)
+        given = (VENTED,) * len(given)
+    elif verdict.ends:
+        first = verdict.ends[0]
+        session.end(s, now_s, first.text, first)
+        given = (VENTED,) * len(given)
+    new.given = given
+
+    _alarm(new, verdict, inputs)
+    order, arm = _order(new, RESTRICTED_GRACE_S)
+    return Stepped(new, Outputs(given, order, arm), tuple(s.events), replies)
+
+
+def _ready(s: session.SessionState, new: CoreState, now_s: float) -> None:
+    s.not_ready = asking.unready(s, new.seen, new.guard, new.estop_ok)
+    if s.phase is Phase.IDLE and not s.not_ready:
+        s.go(session.Event.READIED, now_s)
+    elif s.phase is Phase.READY and s.not_ready:
+        s.go(session.Event.UNREADIED, now_s, s.not_ready)
+
+
+def _obey(new: CoreState, command: Command, bench: Bench, now_s: float) -> Reply:
+    """Alarms are answered here, everything else by the session."""
+    s = new.session
+    if command.verb is Verb.ACKNOWLEDGE:
+        new.alarms, text = alarms.acknowledge(new.alarms, command.condition, now_s)
+        s.tell(EventKind.ALARM_ACKNOWLEDGED, now_s, condition=command.condition or "all", by=command.by)
+        if text is None:
+            return Reply(command.id, False, f"no such alarm stands: {command.condition or 'none stands'}")
+        return Reply(command.id, True, text)
+    if command.verb is Verb.SILENCE:
+        new.alarms = alarms.silence(new.alarms, now_s)
+        s.tell(EventKind.OPERATOR, now_s, verb=str(command.verb), by=command.by, source=command.source)
+        return Reply(command.id, True, "audio paused for 30 s; a new alarm sounds at once")
+    reply = commands.obey(s, command, new.seen, bench, now_s)
+    if command.verb is Verb.RESET and reply.ok:
+        new.safety = safety.initial(len(new.given), now_s)
+        new.alarms = alarms.release_latched(new.alarms)
+    return reply
+
+
+def _reached(s: session.SessionState, regulators: tuple[regulator.RegulatorState, ...]) -> bool:
+    """Every cuff in use has come to its target."""
+    for prescription, one in zip(s.prescriptions, regulators, strict=True):
+        if prescription is not None and not regulator.reached(one):
+            return False
+    return True
+
+
+def _regulate(new: CoreState, now_s: float, settings: CoreSettings) -> Demand:
+    states: list[regulator.RegulatorState] = []
+    demands: list[CuffDemand] = []
+    for ask, one, seen in zip(asking.asks(new.session, now_s), new.regulators, new.seen, strict=True):
+        if ask.kind is AskKind.VENT:
+            one, demand = regulator.regulate(one, ask, seen, now_s, settings.regulator)
+            demand = DEMAND_VENT
+        else:
+            one, demand = regulator.regulate(one, ask, seen, now_s, settings.regulator)
+        states.append(one)
+        demands.append(demand)
+    new.regulators = tuple(states)
+    return Demand(tuple(demands))
+
+
+def _alarm(new: CoreState, verdict: safety.Verdict, inputs: Inputs) -> None:
+    s = new.session
+    findings = verdict.trips + verdict.alarms
+    if s.fault is not None:
+        findings += (s.fault,)
+    if s.ended is not None:
+        findings += (s.ended,)
+    if s.warning is not None:
+        findings += (s.warning,)
+    if isfinite(s.waiting_since_s):
+        findings += (
+            Finding(
+                "unattended", -1, nan, nan, "", "a sign of the supervisor is needed: say next or present", new.now_s
+            ),
+        )
+    new.alarms, changes = alarms.update(new.alarms, findings, inputs.notices, new.now_s)
+    for change in changes:
+        s.events.append(_told(change, s.phase, new.now_s))
+
+
+def _told(change: alarms.AlarmChange, phase: Phase, now_s: float) -> Happened:
+    alarm = change.alarm
+    kind = EventKind.ALARM_RAISED if change.raised else EventKind.ALARM_CLEARED
+    return Happened(
+        kind,
+        now_s,
+        phase,
+        None if alarm.cuff < 0 else alarm.cuff,
+        {
+            "condition": alarm.condition,
+            "priority": str(alarm.priority),
+            "latched": alarm.latched,
+            "text": alarm.text,
+            "value": alarm.value,
+            "limit": alarm.limit,
+            "unit": alarm.unit,
+        },
+    )
+
+
+def _order(new: CoreState, margin_s: float) -> tuple[GuardOrder, Arm | None]:
+    """What the guard should be told, until its status shows that it was."""
+    s, guard, now_s = new.session, new.guard, new.now_s
+    if guard is None:
+        return GuardOrder.NONE, None
+    order, again_s = GuardOrder.NONE, ORDER_AGAIN_S
+    if s.phase is Phase.INFLATING:
+        if guard is GuardState.VENTED and not isfinite(s.inflate_from_s):
+            order, again_s = GuardOrder.ARM, ARM_AGAIN_S
+    elif s.phase is Phase.FAULT:
+        if isfinite(s.resetting_since_s):
+            order = GuardOrder.RESET if guard is GuardState.TRIPPED else GuardOrder.NONE
+        elif guard is not GuardState.TRIPPED:
+            order = GuardOrder.TRIP
+    elif guard is GuardState.ARMED and s.phase in _EMPTY:
+        order = GuardOrder.DISARM
+    if order is GuardOrder.NONE or now_s - new.ordered_at_s < again_s - 1e-9:
+        return GuardOrder.NONE, None
+    new.ordered_at_s = now_s
+    return order, _arm(s, margin_s) if order is GuardOrder.ARM else None
+
+
+_EMPTY: Final = frozenset({Phase.IDLE, Phase.READY, Phase.RESTING, Phase.MOVING, Phase.PAUSED})
+
+
+def _arm(s: session.SessionState, margin_s: float) -> Arm:
+    ceilings: list[float] = []
+    left: list[float] = []
+    for cuff, prescription in enumerate(s.prescriptions):
+        clock = s.clock_of(cuff)
+        if prescription is None or clock is None:
+            ceilings.append(_UNUSED_CEILING_MMHG)
+            left.append(0.0)
+            continue
+        cap_s = LIMB_CAP_S[prescription.plan.limb]
+        ceilings.append(armed_ceiling_mmhg(prescription.plan.lop_mmhg))
+        left.append(max(0.0, cap_s - clock.restricted_s) + margin_s)
+    return Arm(tuple(ceilings), tuple(left))
