@@ -1,0 +1,111 @@
+"""The command line as a whole: every group registered, every error one line, every ending one of five exit codes.
+
+A group imports what it needs inside its commands: `manchet status` stays quick and `manchet run` carries no rich.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from . import run, verbs
+from .options import BAD_INPUT, DONE, FAILED, Refused, choice
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def build() -> typer.Typer:
+    """The typer application."""
+    app = typer.Typer(
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        no_args_is_help=False,
+        help="Manchet: holds a blood-flow-restriction cuff at the prescribed pressure and vents on what it does not "
+        "trust. Not a certified medical device.",
+    )
+    app.callback(invoke_without_command=True)(manchet)
+    for group in (run, verbs):
+        group.register(app)
+    app.command("safe")(safe)
+    return app
+
+
+def manchet(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="print version, Python and wire version")] = False,
+    log_level: Annotated[str, choice("--log-level", LOG_LEVELS, help="what is logged on standard error")] = "warning",
+) -> None:
+    """The options before the command."""
+    log_to_stderr(log_level)
+    if version:
+        print(version_line())
+        raise typer.Exit(DONE)
+    if context.invoked_subcommand is None:
+        raise Refused("no command: `manchet --help` lists them")
+
+
+def safe() -> int:
+    """Vent every bench found on this machine, with or without a service, and say so step by step."""
+    from .safe import safe as make_safe
+
+    return make_safe()
+
+
+def version_line() -> str:
+    """Version, Python and wire version, for `--version` and bug reports."""
+    import platform
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    from firmware_bridge.firmware import wire
+
+    try:
+        version = installed("manchet")
+    except PackageNotFoundError:
+        version = "(not installed)"
+    return f"manchet {version}, Python {platform.python_version()}, wire {wire.VERSION}"
+
+
+class OneLine(logging.Formatter):
+    """A record is one line, whatever is in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return " | ".join(line for line in super().format(record).splitlines() if line.strip())
+
+
+def log_to_stderr(level: str) -> None:
+    """Log one line each on standard error."""
+    to_stderr = logging.StreamHandler()
+    to_stderr.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[to_stderr], force=True)
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code. Never raises, never prints a traceback unless asked to."""
+    try:
+        code: Any = build()(args=list(arguments), prog_name="manchet", standalone_mode=False)
+        sys.stdout.flush()
+    except Refused as error:
+        return _complain(str(error), error.code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted", FAILED)
+    except BrokenPipeError:
+        sys.stdout = None  # whoever read us is gone: nothing more to say to it
+        return FAILED
+    except Exception as error:
+        said = getattr(error, "format_message", None)  # typer's own: wrong option, missing option, no such command
+        if said is not None:
+            return _complain(said(), BAD_INPUT)
+        logging.getLogger(__name__).debug("the command failed", exc_info=True)
+        return _complain(f"failed: {type(error).__name__}: {error} (--log-level debug says where)", FAILED)
+    return code if isinstance(code, int) else DONE
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"manchet: {' '.join(text.split())}", file=sys.stderr)
+    return code

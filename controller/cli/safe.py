@@ -1,0 +1,157 @@
+"""`manchet safe`: vent every bench of this machine, whatever state its software is in.
+
+Imports the standard library, the bedside client and (where a guard socket exists) the wire; no configuration. It goes
+down a list and says a line a step: trip the guards, say `stop` to the controllers, see that it is done, and kill a
+controller that does not answer, so that its lease lapses. Pressures are mmHg.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from ..bedside.client import NoAnswer, NoService, ask, connect, watch
+from ..bedside.paths import control_sockets, guard_sockets, runtime_folders
+from ..bedside.peer import allowed, peer
+
+EMPTY_MMHG: Final = 15.0  # core.limits has it too; nothing of core is imported here
+EMPTY_WITHIN_S: Final = 8.0
+GUARD_WITHIN_S: Final = 0.5
+DONE: Final = 0
+FAILED: Final = 1
+NONE_FOUND: Final = 3
+
+
+def safe(folders: list[Path] | None = None, say: Callable[[str], None] | None = None) -> int:
+    """Go down the list. 0: every bench found is confirmed vented and empty; 1: not every one; 3: none was found."""
+    say = say or _print
+    folders = runtime_folders() if folders is None else folders
+    say(f"looking in: {', '.join(map(str, folders)) or 'no runtime folder exists'}")
+    vented: dict[str, bool] = {}
+    for path in guard_sockets(folders):
+        answer = _trip_guard(path)
+        say(f"{path}: {answer[1]}")
+        if answer[0] is not None:
+            vented[path.name.removesuffix(".guard.sock")] = answer[0]
+    guarded = set(vented)
+    stopped = []
+    for path in control_sockets(folders):
+        listening, text = _stop(path)
+        say(f"{path}: {text}")
+        if listening:
+            stopped.append(path)
+    for path in stopped:
+        confirmed, text = _confirm(path)
+        say(f"{path}: {text}")
+        if not confirmed and path.stem not in guarded:
+            say(f"{path}: {_kill(path)}")
+        vented[path.stem] = confirmed or vented.get(path.stem, False)
+    if not vented:
+        say("no bench found; if a cuff is under pressure, pull the cuff's coupling or press the stop button")
+        return NONE_FOUND
+    missing = sorted(bench for bench, done in vented.items() if not done)
+    if missing:
+        say(f"NOT confirmed vented: {', '.join(missing)}. Take the cuff off the limb")
+        return FAILED
+    say(f"vented and empty: {', '.join(sorted(vented))}")
+    return DONE
+
+
+def _trip_guard(path: Path) -> tuple[bool | None, str]:
+    """Trip one guard. None: nobody listens there."""
+    from firmware_bridge.firmware import wire
+
+    try:
+        with connect(path, GUARD_WITHIN_S) as guard:
+            # HELLO makes a guard that was armed by another host trip, and gives our TRIP a number that is in order.
+            guard.sendall(wire.hello(1, int.from_bytes(os.urandom(4), "little")) + wire.trip(2))
+            decoder = wire.Decoder()
+            until_s = time.monotonic() + EMPTY_WITHIN_S
+            tripped = "the guard took the trip and does not answer"
+            while time.monotonic() < until_s:
+                for message in decoder.feed(guard.recv(4096) or _gone()):
+                    if message[1] == wire.STATUS and message[5] == wire.TRIPPED:
+                        empty, tripped = _judge_guard(message, wire.NO_READING)
+                        if empty:
+                            return True, tripped
+    except NoService as error:
+        return None, str(error)
+    except (NoAnswer, OSError):
+        return False, "the guard does not answer"
+    return False, tripped
+
+
+def _judge_guard(status: tuple[int, ...], no_reading: int) -> tuple[bool, str]:
+    """Whether a STATUS says vented and empty, and its words. Channels not fitted say no reading with outputs vented."""
+    readings = [status[14], status[17]]
+    known = [reading / 10 for reading in readings if reading != no_reading]
+    outputs_vented = not any((status[15], status[16], status[18], status[19]))
+    empty = outputs_vented and bool(known) and max(known) < EMPTY_MMHG
+    return empty, f"the guard has tripped, valves open, {_words(known)}"
+
+
+def _gone() -> bytes:
+    raise ConnectionError
+
+
+def _stop(path: Path) -> tuple[bool, str]:
+    """Say `stop`. False: nobody listens there."""
+    try:
+        return True, f"stop: {ask(path, 'stop')['text']}"
+    except NoService:
+        return False, "its controller is gone, and with it the lease; nothing to stop here"
+    except NoAnswer:
+        return True, "stop: no answer"
+
+
+def _confirm(path: Path) -> tuple[bool, str]:
+    """Watch the bench until its pump is off, its valves open and every cuff below 15 mmHg on both sensors."""
+    until_s = time.monotonic() + EMPTY_WITHIN_S
+    text = "no answer"
+    try:
+        for seen in watch(path, silence_s=1.0):
+            if seen.get("type") == "snapshot":
+                done, text = _judge(seen.get("cuffs") or [])
+                if done:
+                    return True, text
+            if time.monotonic() > until_s:
+                break
+    except (NoService, NoAnswer, ValueError):
+        return False, "does not say how its cuffs are"
+    return False, f"not empty after {EMPTY_WITHIN_S:g} s: {text}"
+
+
+def _judge(cuffs: list[Mapping[str, Any]]) -> tuple[bool, str]:
+    readings = [cuff.get(key) for cuff in cuffs for key in ("a_mmhg", "b_mmhg")]
+    known = [float(reading) for reading in readings if reading is not None]
+    open_ = all(cuff.get("vent_open") and cuff.get("dump_open") and not cuff.get("pump_duty") for cuff in cuffs)
+    empty = bool(known) and len(known) == len(readings) and max(known) < EMPTY_MMHG
+    return bool(open_ and empty), f"{'valves open' if open_ else 'valves NOT all open'}, {_words(known)}"
+
+
+def _words(known: list[float]) -> str:
+    return f"at most {max(known):.0f} mmHg" if known else "pressure not known"
+
+
+def _kill(path: Path) -> str:
+    """SIGKILL whoever listens at a control socket: its lease lapses within 250 ms and the guard vents."""
+    try:
+        with connect(path, GUARD_WITHIN_S) as connection:
+            who = peer(connection)
+    except (NoService, NoAnswer):
+        return "its controller cannot be found; its lease lapses if it hangs"
+    if who.pid <= 1 or who.pid == os.getpid() or not allowed(who):
+        return "its controller cannot be killed from here: run `manchet safe` as root"
+    try:
+        os.kill(who.pid, signal.SIGKILL)
+    except OSError as error:
+        return f"its controller (process {who.pid}) could not be killed: {error.strerror}"
+    return f"its controller (process {who.pid}) was killed; its lease lapses within 250 ms and the guard vents"
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)

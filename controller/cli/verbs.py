@@ -1,0 +1,200 @@
+"""What a person at the bench says: every verb goes over the local socket to the bench, which decides.
+
+Imports the bedside client, never the app. Here only what is no number or no word at all is refused; the bench judges
+the rest and says which limit refused it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..bedside.client import REPLY_KEYS, NoAnswer, NoService, Unclear, ask, find_socket
+from ..core.limits import LOP_MAX_MMHG, LOP_MIN_MMHG
+from .options import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    NO_ANSWER,
+    NO_SERVICE,
+    AsJson,
+    Bench,
+    Refused,
+    Socket,
+    choice,
+    number,
+    read_file,
+    whole_number,
+)
+
+By = Annotated[str, typer.Option("--by", metavar="INITIALS", help="who says so")]
+LIMBS = ("leg", "arm")
+SIDES = ("left", "right")
+LOP = (LOP_MIN_MMHG, LOP_MAX_MMHG, "mmHg")
+WIDTH = (3.0, 25.0, "cm")  # [J] every cuff on the market is between
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    for command in (
+        status, screen, prescribe, start, next_, present, stop, pause, lower, acknowledge, silence, reset,
+    ):  # fmt: skip
+        app.command(command.__name__.rstrip("_"))(command)
+
+
+def status(bench: Bench = "", socket: Socket = "", as_json: AsJson = False) -> int:
+    """Say how the bench is."""
+    return say("status", {}, bench, socket, as_json)
+
+
+def screen(
+    answers: Annotated[Path, typer.Option("--answers", metavar="FILE", help="the screening answers, TOML or JSON")],
+    by: By,
+    bench: Bench = "",
+    socket: Socket = "",
+    as_json: AsJson = False,
+) -> int:
+    """Hand in the screening of this session's person."""
+    return say("screen", {"answers": read_answers(answers), "by": by}, bench, socket, as_json)
+
+
+def prescribe(
+    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="see `manchet protocols`")],
+    code: Annotated[str, typer.Option("--code", metavar="CODE", help="the session's code, never a name")],
+    limb: Annotated[str, choice("--limb", LIMBS)],
+    side: Annotated[str, choice("--side", SIDES)],
+    posture: Annotated[str, typer.Option("--posture", metavar="POSTURE", help="of the exercise")],
+    cuff_width_cm: Annotated[float, number("--cuff-width-cm", *WIDTH, help="the fitted cuff")],
+    lop: Annotated[float, number("--lop", *LOP, help="limb occlusion pressure, measured")],
+    lop_again: Annotated[float, number("--lop-again", *LOP, help="the same, typed a second time")],
+    lop_method: Annotated[str, typer.Option("--lop-method", metavar="METHOD", help="how it was measured")],
+    lop_posture: Annotated[str, typer.Option("--lop-posture", metavar="POSTURE", help="in which posture")],
+    lop_cuff_width_cm: Annotated[float, number("--lop-cuff-width-cm", *WIDTH, help="with which cuff")],
+    lop_at: Annotated[str, typer.Option("--lop-at", metavar="TIME", help="when, as 2026-11-22T09:30")],
+    by: By,
+    percent_lop: Annotated[
+        float | None, number("--percent-lop", 1.0, 100.0, "%", help="else the protocol's own")
+    ] = None,
+    cuff: Annotated[int, whole_number("--cuff", 1, 2, help="which cuff of the bench")] = 1,
+    bench: Bench = "",
+    socket: Socket = "",
+    as_json: AsJson = False,
+) -> int:
+    """Join a protocol to a limb and its occlusion pressure."""
+    said = {
+        "protocol": protocol,
+        "code": code,
+        "limb": limb,
+        "side": side,
+        "posture": posture,
+        "cuff_width_cm": cuff_width_cm,
+        "lop_mmhg": lop,
+        "lop_again_mmhg": lop_again,
+        "lop_method": lop_method,
+        "lop_posture": lop_posture,
+        "lop_cuff_width_cm": lop_cuff_width_cm,
+        "lop_at": lop_at,
+        "by": by,
+        "percent_lop": percent_lop,
+        "cuff": cuff,
+    }
+    return say("prescribe", said, bench, socket, as_json)
+
+
+def start(bench: Bench = "", socket: Socket = "", as_json: AsJson = False) -> int:
+    """Begin the prescribed session: the cuff inflates."""
+    return say("start", {}, bench, socket, as_json)
+
+
+def next_(bench: Bench = "", socket: Socket = "", as_json: AsJson = False) -> int:
+    """I am here; begin the next set now if the rest allows."""
+    return say("next", {}, bench, socket, as_json)
+
+
+def present(bench: Bench = "", socket: Socket = "", as_json: AsJson = False) -> int:
+    """I am here."""
+    return say("present", {}, bench, socket, as_json)
+
+
+def stop(bench: Bench = "", socket: Socket = "", as_json: AsJson = False) -> int:
+    """Vent now and end the session; right in every phase."""
+    return say("stop", {}, bench, socket, as_json)
+
+
+def pause(bench: Bench = "", socket: Socket = "", as_json: AsJson = False) -> int:
+    """Vent now and wait; `next` goes on."""
+    return say("pause", {}, bench, socket, as_json)
+
+
+def lower(bench: Bench = "", socket: Socket = "", as_json: AsJson = False) -> int:
+    """Lower the target; below 40 % of LOP the cuff is released instead."""
+    return say("lower", {}, bench, socket, as_json)
+
+
+def acknowledge(
+    condition: Annotated[str, typer.Argument(metavar="[CONDITION]", help="else every alarm that stands")] = "",
+    bench: Bench = "",
+    socket: Socket = "",
+    as_json: AsJson = False,
+) -> int:
+    """Say that an alarm has been seen."""
+    return say("acknowledge", {"condition": condition}, bench, socket, as_json)
+
+
+def silence(bench: Bench = "", socket: Socket = "", as_json: AsJson = False) -> int:
+    """Pause the sound of the alarms for 30 s."""
+    return say("silence", {}, bench, socket, as_json)
+
+
+def reset(
+    cuff_off: Annotated[bool, typer.Option("--cuff-off", help="I have seen that the cuff is off the limb")] = False,
+    bench: Bench = "",
+    socket: Socket = "",
+    as_json: AsJson = False,
+) -> int:
+    """Clear a fault, with the cuff empty (or off the limb where a sensor is dead)."""
+    return say("reset", {"cuff_off": cuff_off}, bench, socket, as_json)
+
+
+def say(verb: str, args: Mapping[str, object], bench: str, path: str, as_json: bool) -> int:
+    """Say it to the bench, print what it answers, and return the exit code."""
+    try:
+        reply = ask(find_socket(bench, path), verb, args)
+    except (NoService, NoAnswer, Unclear) as error:
+        code = {NoService: NO_SERVICE, NoAnswer: NO_ANSWER, Unclear: BAD_INPUT}[type(error)]
+        if as_json:
+            _print_json({"ok": False, "verb": verb, "text": str(error)})
+        raise Refused(str(error), code) from None
+    if as_json:
+        _print_json(reply)
+    elif reply["ok"]:
+        print(reply["text"])
+    else:
+        print(f"manchet: {' '.join(str(reply['text']).split())}", file=sys.stderr)
+    if reply["ok"]:
+        return DONE
+    return BAD_INPUT if reply.get("bad_input") else FAILED
+
+
+def read_answers(path: Path) -> dict[str, Any]:
+    """The screening answers as the file has them. Raises Refused: no file, no TOML or JSON, no table."""
+    import tomllib
+
+    text = read_file("--answers", path)
+    try:
+        answers = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        json.dumps(answers, allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Refused(f"--answers = {path}: must be a table of answers: {error}") from None
+    if not isinstance(answers, dict):
+        raise Refused(f"--answers = {path}: must be a table of answers")
+    return answers
+
+
+def _print_json(reply: Mapping[str, Any]) -> None:
+    print(json.dumps({key: reply.get(key) for key in REPLY_KEYS}))
