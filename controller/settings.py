@@ -1,0 +1,187 @@
+"""A bench's TOML file, typed and bounded. `load(path)` is the only door.
+
+Imports `core.limits` (which a bench may only tighten) and the TOML door. Every complaint is a `BadInput`, one line that
+names file and key. `CONFIG.md` is generated from these structs: `python -m controller.settings_doc`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, structs
+
+from controller.core import limits as hard
+from controller.core.model import Limb
+from controller.tomlfile import MISSING, BadInput, convert, read, read_text
+
+Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,253}\Z", extra={"must": "a host name or an address"})]
+FilePath = Annotated[str, Meta(min_length=1, max_length=4096, extra={"must": "the path of a file"})]
+
+
+class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Sensor A of one cuff: the one that control reads, at the manifold."""
+
+    bus: Annotated[int, Meta(ge=0, le=255, description="I2C bus: 1 is `/dev/i2c-1`")]
+    kind: Annotated[Literal["abp2"], Meta(description="family of the sensor; `abp2` is Honeywell ABP2, 600 mbar")] = (
+        "abp2"
+    )
+    address: Annotated[int, Meta(ge=0x08, le=0x77, description="I2C address, set by the order code; may be hex")] = 0x28
+    calibrated_on: Annotated[date, Meta(description="day of its last check against a reference")] | None = None
+    calibration_due_on: Annotated[date, Meta(description="from this day on a low alarm asks for a check")] | None = None
+
+
+class CuffSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """One cuff: a complete channel with pump, vent, dump and sensors of its own."""
+
+    sensor: Annotated[SensorSettings, Meta(description="sensor A")]
+
+
+class GuardSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The guard that owns the outputs."""
+
+    kind: Annotated[Literal["simulated"], Meta(description="`simulated`: the real guard's code on simulated pins")]
+
+
+class RegulatorTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the regulator may expect of this bench's pneumatics. Nominal: it learns the rest as it goes."""
+
+    enabled: Annotated[
+        bool, Meta(description="`false` closes the cuff at target and neither tops up nor vents until the next release")
+    ] = True
+    pump_l_min: Annotated[float, Meta(ge=0.5, le=10.0, description="free flow of the pump at full duty")] = 2.5
+    pump_stall_mmhg: Annotated[float, Meta(ge=280.0, le=900.0, description="pressure at which the pump stalls")] = 450.0
+    volume_ml: Annotated[float, Meta(ge=50.0, le=1500.0, description="volume of the inflated cuff with its hose")] = (
+        400.0
+    )
+    vent_tau_s: Annotated[float, Meta(ge=0.1, le=3.0, description="time in which the open vent lets out 63 %")] = 0.8
+
+
+class LimitsTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits of this bench. They may only be tighter than the compiled-in ones, which are the defaults."""
+
+    ceiling_mmhg: Annotated[
+        float, Meta(ge=100.0, le=250.0, description="trip; the highest target is lowered in the same proportion")
+    ] = hard.TRAINING_CEILING_MMHG
+    limb_cap_arm_s: Annotated[float, Meta(ge=60.0, le=900.0, description="restricted time of an arm")] = (
+        hard.LIMB_CAP_S[Limb.ARM]
+    )
+    limb_cap_leg_s: Annotated[float, Meta(ge=60.0, le=1200.0, description="restricted time of a leg")] = (
+        hard.LIMB_CAP_S[Limb.LEG]
+    )
+    exercise_cap_s: Annotated[
+        float,
+        Meta(ge=30.0, le=600.0, description="restricted time of one exercise; the protocol's own applies below it"),
+    ] = hard.EXERCISE_CAP_MAX_S
+
+
+class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where this bench publishes. It subscribes to nothing."""
+
+    enabled: Annotated[bool, Meta(description="whether it publishes")] = False
+    host: Annotated[Host, Meta(description="the broker")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535, description="1883, with TLS 8883")] = 1883
+    username: Annotated[str, Meta(min_length=1, max_length=120, description="of this bench at the broker")] | None = (
+        None
+    )
+    password_file: (
+        Annotated[FilePath, Meta(description="its first line is the password; readable by the service only")] | None
+    ) = None
+    tls_ca: (
+        Annotated[FilePath, Meta(description="certificates that the broker's is checked with; given, TLS is used")]
+        | None
+    ) = None
+
+
+class SimulatedSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Physics in place of a bench: for `guard.kind = \"simulated\"` and only there."""
+
+    seed: Annotated[int, Meta(ge=0, le=2**32 - 1, description="of every source of noise")] = 1
+    limb: Annotated[Limb, Meta(description="what is in the cuff")] = Limb.LEG
+    lop_mmhg: Annotated[
+        float, Meta(ge=80.0, le=330.0, description="the limb's true LOP; default: leg, supine, Hughes 2018")
+    ] = 187.0
+    plant: Annotated[
+        dict[str, Annotated[float, Meta(ge=-1e6, le=1e6)]],
+        Meta(max_length=50, description="keys of `manchet simulate --list-plant`, as plain numbers"),
+    ] = {}
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """One bench."""
+
+    bench_id: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9][a-z0-9-]{0,39}\Z",
+            description="its name in topics, sockets and files",
+            extra={"must": "1 to 40 lower-case letters, digits and hyphens"},
+        ),
+    ]
+    cuffs: Annotated[tuple[CuffSettings, ...], Meta(min_length=1, max_length=2, description="one or two channels")]
+    guard: Annotated[GuardSettings, Meta(description="the guard that owns the outputs")]
+    tick_hz: Annotated[int, Meta(ge=50, le=100, description="how often control runs")] = 100
+    require_panel: Annotated[bool, Meta(description="only the button at the bench may start, go on or reset")] = False
+    journal: Annotated[FilePath, Meta(description="file of the journal; default: the state folder")] | None = None
+    regulator: Annotated[RegulatorTable, Meta(description="what the regulator may expect")] = RegulatorTable()
+    limits: Annotated[LimitsTable, Meta(description="limits, tighter than the compiled-in ones")] = LimitsTable()
+    mqtt: Annotated[MqttSettings, Meta(description="where it publishes")] = MqttSettings()
+    simulated: Annotated[SimulatedSettings, Meta(description="physics in place of a bench")] | None = None
+
+    def core_limits(self) -> hard.Limits:
+        """The limits as the core takes them."""
+        table = self.limits
+        return hard.Limits(
+            ceiling_mmhg=table.ceiling_mmhg,
+            limb_cap_arm_s=table.limb_cap_arm_s,
+            limb_cap_leg_s=table.limb_cap_leg_s,
+            exercise_cap_s=table.exercise_cap_s,
+        )
+
+
+def load(path: Path) -> Settings:
+    """A bench's file as `Settings`. Paths in it are taken from the file's own folder. Raises BadInput."""
+    settings = convert(read(path), Settings, path)
+    _check(settings, path)
+    return _with_paths_from(settings, path.resolve().parent)
+
+
+def _check(settings: Settings, source: Path) -> None:
+    taken: dict[tuple[int, int], int] = {}
+    for number, cuff in enumerate(settings.cuffs, start=1):
+        place = (cuff.sensor.bus, cuff.sensor.address)
+        if place in taken:
+            must = f"another than that of cuffs[{taken[place]}] on the same bus: each cuff has a sensor of its own"
+            raise BadInput(source, f"cuffs[{number}].sensor.address", cuff.sensor.address, must)
+        taken[place] = number
+    simulated = settings.simulated
+    if settings.guard.kind == "simulated" and simulated is None:
+        raise BadInput(source, "simulated", MISSING, 'given with guard.kind = "simulated": a table, which may be empty')
+    for key in simulated.plant if simulated is not None else ():
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", key):
+            raise BadInput(source, "simulated.plant", key, "keys of `manchet simulate --list-plant`")
+    mqtt = settings.mqtt
+    if mqtt.password_file is not None and mqtt.username is None:
+        raise BadInput(source, "mqtt.username", MISSING, "given with mqtt.password_file")
+
+
+def _with_paths_from(settings: Settings, folder: Path) -> Settings:
+    def absolute(name: str | None) -> str | None:
+        return None if name is None else str(folder / Path(name).expanduser())
+
+    mqtt = structs.replace(
+        settings.mqtt, password_file=absolute(settings.mqtt.password_file), tls_ca=absolute(settings.mqtt.tls_ca)
+    )
+    return structs.replace(settings, journal=absolute(settings.journal), mqtt=mqtt)
+
+
+def read_password(mqtt: MqttSettings) -> str | None:
+    """The password at the broker, None where there is none. Read when it is needed, never kept. Raises BadInput."""
+    if mqtt.password_file is None:
+        return None
+    lines = read_text(Path(mqtt.password_file)).splitlines()
+    if not lines or not lines[0].strip():
+        raise BadInput(mqtt.password_file, "", MISSING, "a file whose first line is the password")
+    return lines[0].strip()
