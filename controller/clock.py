@@ -145,11 +145,11 @@ class ScaledLoop(asyncio.SelectorEventLoop):
     if TYPE_CHECKING:
         _scheduled: list[asyncio.TimerHandle]
 
-    def __init__(self, speed: float, wall: Callable[[], float] = time.monotonic) -> None:
-        """Raises ValueError for a speed that is not above 0 and at most 1000."""
-        if not 0.0 < speed <= MAX_SPEED:
-            raise ValueError(f"speed = {speed}: must be above 0 and at most {MAX_SPEED:g}")
-        self._pace = _Pace(self, speed, wall)
+    def __init__(
+        self, speed: float, wall: Callable[[], float] = time.monotonic, io: selectors.BaseSelector | None = None
+    ) -> None:
+        """`wall` is the wall's clock and `io` what waits by it. `scaled_loop` checks the speed."""
+        self._pace = _Pace(self, speed, wall, io or selectors.SelectSelector())
         super().__init__(self._pace)
         self._clock_resolution = RESOLUTION_S
 
@@ -175,12 +175,12 @@ class ScaledLoop(asyncio.SelectorEventLoop):
 class _Pace(selectors.BaseSelector):
     """A selector whose waits move the loop's time. The only place where scaled time passes."""
 
-    def __init__(self, loop: ScaledLoop, speed: float, wall: Callable[[], float]) -> None:
+    def __init__(self, loop: ScaledLoop, speed: float, wall: Callable[[], float], io: selectors.BaseSelector) -> None:
         self.speed = speed
         self.now_s = 0.0
         self.lost_s = 0.0
         self._loop = loop
-        self._io = selectors.SelectSelector()
+        self._io = io
         self._wall = wall
         self._anchor_wall_s = wall()  # the wall's time at 0 s, moved later by what is given up
 
@@ -242,4 +242,6 @@ def virtual_loop() -> VirtualLoop:
 
 def scaled_loop(speed: float) -> ScaledLoop:
     """`speed` times real time, with real I/O. Raises ValueError for a speed that is not above 0 and at most 1000."""
+    if not 0.0 < speed <= MAX_SPEED:
+        raise ValueError(f"speed = {speed}: must be above 0 and at most {MAX_SPEED:g}")
     return ScaledLoop(speed)
