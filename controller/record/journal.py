@@ -1,0 +1,330 @@
+"""The journal: an append-only SQLite file of what happened, and the outbox of what is still to be published.
+
+Imports messages and core. Everything here is synchronous and may wait for the disk: `writer.py` keeps it out of the
+tick. An event gets its number and its bytes inside the transaction that stores them, and each is hashed over the one
+before. No clock in here: wall stamps come from the `Origin` that the composition root gives.
+
+WAL with `synchronous=FULL`: one fsync for a commit instead of three, and a commit that returned is on the disk. A
+process killed at any moment leaves a file that the next open puts right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import msgspec
+
+from ..core.model import EventKind, Happened, Phase, Snapshot, value
+from ..messages import Event, Origin, Session, encode
+from ..payloads import event as event_payload
+from .tables import MIGRATIONS
+
+MEMORY: Final = ":memory:"
+TRACE_KEPT_S: Final = 90 * 86_400.0
+DISK_LOW_BYTES: Final = 200_000_000
+CHAIN_START: Final = bytes(32)
+CHECKED_AT_OPEN: Final = 1_000  # events whose chain is verified when the file is opened; `verify` does them all
+_PRUNED_AT_ONCE: Final = 5_000  # rows, so that pruning never holds up an event for long
+_LIMBS_RECALLED: Final = 200  # the newest; a limb's clock means nothing a day later
+_BUSY_S: Final = 0.2
+
+Stamped = tuple[float, Happened]  # wall time at which it was taken, Unix seconds
+StampedSnapshot = tuple[float, Snapshot]
+
+
+class JournalVersionError(Exception):
+    """The file is a sound journal, but not one that this version may write. A sentence for a person."""
+
+
+@value
+class UnresetFault:
+    """The last trip that no person reset, as the journal holds it."""
+
+    rule: str
+    text: str
+    at: str  # RFC 3339
+
+
+@value
+class LimbSeconds:
+    """The restricted time of a limb as it was journalled last."""
+
+    code: str
+    limb: str
+    side: str
+    restricted_s: float
+    wall_s: float  # Unix time
+
+
+@value
+class Recalled:
+    """What a boot has to know of the one before."""
+
+    fault: UnresetFault | None
+    limbs: tuple[LimbSeconds, ...]
+    last_session: bytes | None  # the payload, as it was published
+    broken: str  # "" or a sentence: the file could not be read, a new one was begun beside it
+
+
+class Journal:
+    """One journal file. Not for two threads at once; every method but `close` may raise sqlite3.Error or OSError.
+
+    Args:
+        path: the file, made when missing; ":memory:" writes nothing.
+        new_id: what a new file's `journal_id` is made of.
+    Raises:
+        JournalVersionError: written by a newer version.
+        sqlite3.Error, OSError: the folder cannot be written.
+    """
+
+    def __init__(self, path: Path | str, origin: Origin, new_id: Callable[[], str] = lambda: uuid4().hex) -> None:
+        self.path = Path(path) if str(path) != MEMORY else None
+        self._origin = origin
+        self.broken = ""
+        self._db = self._open(new_id)
+        row = self._db.execute("SELECT journal_id FROM identity").fetchone()
+        self.journal_id: str = row[0]
+        self.last_seq, self._hash = self._tail()
+
+    # --- opening -------------------------------------------------------------------------------------------------
+
+    def _open(self, new_id: Callable[[], str]) -> sqlite3.Connection:
+        if self.path is None:
+            return _ready(_connect(MEMORY), new_id)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            return _sound(_connect(self.path), new_id)
+        except sqlite3.DatabaseError as error:
+            if not _is_broken(error):
+                raise
+            aside = _put_aside(self.path)
+            self.broken = (
+                f"the journal {self.path.name} cannot be read ({error}): kept as {aside.name}, a new one begun"
+            )
+            return _sound(_connect(self.path), new_id)
+
+    def _tail(self) -> tuple[int, bytes]:
+        row = self._db.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+        return (row[0], row[1]) if row is not None else (0, CHAIN_START)
+
+    def recall(self) -> Recalled:
+        """What the boot before left behind."""
+        limbs = tuple(
+            LimbSeconds(*row)
+            for row in self._db.execute(
+                "SELECT code, limb, side, restricted_s, wall_s FROM limb_clocks ORDER BY wall_s DESC LIMIT ?",
+                (_LIMBS_RECALLED,),
+            )
+        )
+        row = self._db.execute("SELECT payload FROM sessions ORDER BY id DESC LIMIT 1").fetchone()
+        return Recalled(self._unreset(), limbs, None if row is None else row[0], self.broken)
+
+    def _unreset(self) -> UnresetFault | None:
+        """A trip, or FAULT entered, with no way out of FAULT after it."""
+        faulted = self._db.execute(
+            "SELECT max(seq) FROM events WHERE kind = ? OR (kind = ? AND phase = ?)",
+            (EventKind.TRIP, EventKind.PHASE, Phase.FAULT),
+        ).fetchone()[0]
+        if faulted is None:
+            return None
+        left = self._db.execute(
+            "SELECT 1 FROM events WHERE seq > ? AND kind = ? AND phase <> ?", (faulted, EventKind.PHASE, Phase.FAULT)
+        ).fetchone()
+        if left is not None:
+            return None
+        row = self._db.execute(
+            "SELECT payload FROM events WHERE seq <= ? AND kind = ? ORDER BY seq DESC LIMIT 1",
+            (faulted, EventKind.TRIP),
+        ).fetchone()
+        if row is None:
+            return UnresetFault("", "a fault that the journal does not name", "")
+        told = _decoder.decode(row[0])
+        return UnresetFault(str(told.data.get("rule", "")), str(told.data.get("text", "")), told.at)
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def store(
+        self,
+        events: Sequence[Stamped] = (),
+        trace: Iterable[StampedSnapshot] = (),
+        sessions: Iterable[Session] = (),
+        acknowledged: int | None = None,
+    ) -> list[tuple[int, bytes]]:
+        """One transaction. Returns (seq, payload) of the events, once they are on the disk; raises and stores nothing
+        otherwise."""
+        db, seq, chain = self._db, self.last_seq, self._hash
+        stored: list[tuple[int, bytes]] = []
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            for wall_s, happened in events:
+                seq += 1
+                payload = encode(event_payload(self._origin, self.journal_id, seq, wall_s, happened))
+                chain = hashlib.sha256(chain + payload).digest()
+                db.execute(_INSERT_EVENT, (seq, happened.kind, happened.phase, payload, chain))
+                stored.append((seq, payload))
+                if happened.kind is EventKind.LIMB_CLOCK:
+                    told = happened.data
+                    db.execute(_UPSERT_LIMB, (told["code"], told["limb"], told["side"], told["restricted_s"], wall_s))
+            for session in sessions:
+                db.execute("INSERT INTO sessions (code, payload) VALUES (?, ?)", (session.code, encode(session)))
+            db.executemany(_INSERT_TRACE, self._rows(trace))
+            if acknowledged is not None:
+                db.execute("UPDATE outbox SET acknowledged = ? WHERE acknowledged < ?", (acknowledged, acknowledged))
+            db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # a full disk has rolled back by itself
+                db.execute("ROLLBACK")
+            raise
+        self.last_seq, self._hash = seq, chain
+        return stored
+
+    def _rows(self, trace: Iterable[StampedSnapshot]) -> Iterator[tuple[object, ...]]:
+        boot_id = self._origin.boot_id
+        for wall_s, seen in trace:
+            wall_ms, at_ms = round(wall_s * 1e3), round(seen.at_s * 1e3)
+            for index, one in enumerate(seen.cuffs):
+                yield (
+                    wall_ms,
+                    at_ms,
+                    boot_id,
+                    index + 1,
+                    seen.phase,
+                    seen.set_index,
+                    seen.repetition,
+                    _dmmhg(one.a_mmhg),
+                    _dmmhg(one.b_mmhg),
+                    _dmmhg(one.target_mmhg),
+                    round(one.pump_duty * 1e3) if 0.0 <= one.pump_duty <= 1.0 else -1,
+                    one.vent_open,
+                    one.dump_open,
+                )
+
+    def prune(self, now_wall_s: float) -> int:
+        """Drop some of the trace older than 90 days. Rows dropped; call again while it is not 0."""
+        oldest_ms = round((now_wall_s - TRACE_KEPT_S) * 1e3)
+        return self._db.execute(
+            "DELETE FROM trace WHERE id IN (SELECT id FROM trace WHERE wall_ms < ? LIMIT ?)",
+            (oldest_ms, _PRUNED_AT_ONCE),
+        ).rowcount
+
+    # --- the outbox ----------------------------------------------------------------------------------------------
+
+    def acknowledged(self) -> int:
+        """The last event that the broker acknowledged; 0 before the first."""
+        return int(self._db.execute("SELECT acknowledged FROM outbox").fetchone()[0])
+
+    def events_after(self, seq: int, limit: int) -> list[tuple[int, bytes]]:
+        return self._db.execute(
+            "SELECT seq, payload FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+        ).fetchall()
+
+    # --- the disk ------------------------------------------------------------------------------------------------
+
+    def free_bytes(self) -> int | None:
+        """What is free where the file is; None for one in memory."""
+        return None if self.path is None else shutil.disk_usage(self.path.parent).free
+
+    def verify(self) -> str:
+        """Walk the whole hash chain: "" when whole, else a sentence that names the first event that is wrong."""
+        return _verify(self._db.execute("SELECT seq, payload, hash FROM events ORDER BY seq"), 0, CHAIN_START)
+
+    def close(self) -> None:
+        self._db.close()
+
+
+_INSERT_EVENT: Final = "INSERT INTO events (seq, kind, phase, payload, hash) VALUES (?, ?, ?, ?, ?)"
+_UPSERT_LIMB: Final = (
+    "INSERT OR REPLACE INTO limb_clocks (code, limb, side, restricted_s, wall_s) VALUES (?, ?, ?, ?, ?)"
+)
+_INSERT_TRACE: Final = (
+    "INSERT INTO trace (wall_ms, at_ms, boot_id, cuff, phase, set_index, repetition, a_dmmhg, b_dmmhg, target_dmmhg,"
+    " pump_permille, vent_open, dump_open) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+_decoder: Final = msgspec.json.Decoder(Event)
+
+
+def _dmmhg(pressure_mmhg: float) -> int | None:
+    return round(pressure_mmhg * 10.0) if -1000.0 <= pressure_mmhg <= 1000.0 else None
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    """Autocommit; the writer's thread may be another than the opener's, but never two at once."""
+    return sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+
+
+def _ready(db: sqlite3.Connection, new_id: Callable[[], str]) -> sqlite3.Connection:
+    """Bring the file to this version's tables, each migration in a transaction of its own."""
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise JournalVersionError(
+            f"the journal is of version {version}, this program knows up to {len(MIGRATIONS)}: use a newer one"
+        )
+    for number in range(version, len(MIGRATIONS)):
+        db.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+    db.execute("INSERT INTO identity SELECT 1, ? WHERE NOT EXISTS (SELECT 1 FROM identity)", (new_id(),))
+    db.execute("INSERT INTO outbox SELECT 1, 0 WHERE NOT EXISTS (SELECT 1 FROM outbox)")
+    return db
+
+
+def _sound(db: sqlite3.Connection, new_id: Callable[[], str]) -> sqlite3.Connection:
+    """The same, after a look at whether the file can be trusted. Raises sqlite3.DatabaseError when it cannot."""
+    try:
+        _ready(db, new_id)
+        found = db.execute("PRAGMA quick_check('events')").fetchone()[0]
+        if found != "ok":
+            raise sqlite3.DatabaseError(f"malformed: {found}")
+        rows = db.execute(
+            "SELECT seq, payload, hash FROM (SELECT * FROM events ORDER BY seq DESC LIMIT ?) ORDER BY seq",
+            (CHECKED_AT_OPEN + 1,),
+        ).fetchall()
+        if rows:
+            first = rows.pop(0) if len(rows) > CHECKED_AT_OPEN else (0, b"", CHAIN_START)
+            wrong = _verify(rows, first[0], first[2])
+            if wrong:
+                raise sqlite3.DatabaseError(f"malformed: {wrong}")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _verify(rows: Iterable[tuple[int, bytes, bytes]], seq: int, chain: bytes) -> str:
+    for found, payload, stored in rows:
+        seq += 1
+        if found != seq:
+            return f"event {seq} is missing (found {found})"
+        chain = hashlib.sha256(chain + payload).digest()
+        if chain != stored:
+            return f"event {seq} was changed: its hash is not the one stored"
+    return ""
+
+
+def _is_broken(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file itself is bad, rather than its folder, its disk or another process holding it."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return "malformed" in str(error) or "no such table" in str(error)
+    return code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
+
+
+def _put_aside(path: Path) -> Path:
+    """Rename a broken journal with what belongs to it. The first free name of journal.broken-N.db."""
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.broken-{number}{path.suffix}")).exists():
+        number += 1
+    for tail in ("-wal", "-shm", ""):
+        part = path.with_name(path.name + tail)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + tail))
+    return aside
