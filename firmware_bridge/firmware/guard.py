@@ -1,0 +1,382 @@
+"""The guard: owns the outputs of a bench, with limits, a clock and a pressure sensor of its own.
+
+Every command of the host is a lease; a lease that is not renewed vents, and stays vented until a person resets and the
+host arms again. The same file runs on a Pico under MicroPython, in the guard process and in the simulator: whoever
+runs it brings bytes, pins and a millisecond clock, calls `on_bytes` when bytes have come and `tick` on every pass of
+its loop (100 Hz), then sets the pins from `duty` and `flags` and sends `take_bytes()`. No pass may skip the pins.
+
+Integers only: times in ms modulo 2**30, pressures in tenths of a mmHg, duties in thousandths. Total: no bytes and no
+readings make it raise. Durations are added up pass by pass, never kept as old timestamps, so a wrapped clock is nothing
+special. Sources: [J] is this project's judgement, the others are in ../../controller/SAFETY.md.
+"""
+
+from . import wire
+from .wire import ARMED, BOTH_CLOSED, NO_CHANNEL, NO_READING, NONE, PUMP_ENABLE, TRIPPED, VENTED
+
+FIRMWARE = 0x0100  # 1.0, as WELCOME says it
+
+# Compiled in: the host may tighten, never widen.
+ABSOLUTE_CEILING_DMMHG = 3300  # in any state
+RESTRICTED_MAX_MS = 1200000  # 20 min
+PUMP_MAX_MS = 40000  # of pumping without a pause of PUMP_PAUSE_MS
+PUMP_PAUSE_MS = 500
+LEASE_MAX_MS = 250
+IMPLAUSIBLE_DMMHG = -200  # below it a reading is none, as NO_READING is
+EMPTY_DMMHG = 150  # below it a cuff counts as empty
+EMPTY_CONFIRM_MS = 500
+REPERFUSION_MS = 180000  # this long below EMPTY_DMMHG gives the restricted time of this ARM back
+SENSOR_LOST_MS = 100
+PASS_LATE_MS = 100
+BAD_FRAME_MS = 50  # [J] each bad frame fills the budget by this much, and time drains it:
+FRAME_BUDGET_MS = 1000  # [J] so 20 at once, or 20 a second for ever, are borne
+STATUS_PASSES = 2  # 50 Hz
+MAX_WAITING = 8  # frames kept for a reader that does not read
+
+TICKS = 0x3FFFFFFF  # the clock wraps at 2**30, as a Pico's does
+HALF = 0x20000000
+
+
+def ticks_diff(later_ms, earlier_ms):
+    """Milliseconds from one time to another, -2**29 .. 2**29 - 1, across the wrap."""
+    return ((later_ms - earlier_ms + HALF) & TICKS) - HALF
+
+
+class Guard:
+    """One guard from its power-up on. `duty` and `flags` (wire.PUMP_ENABLE, ...) are the outputs, by channel."""
+
+    def __init__(self, boot_id: int, channels: int, now_ms: int = 0) -> None:
+        """boot_id: 32 bits that no boot before had; channels: 1 or 2 cuffs fitted."""
+        self.boot_id = boot_id
+        self.channels = channels
+        self.state = VENTED
+        self.trip_reason = NONE
+        self.trip_channel = NO_CHANNEL
+        self.duty = [0, 0]
+        self.flags = [0, 0]
+        self.replayed = 0
+        self.refused = 0
+        self.refusal = 0
+        self._decoder = wire.Decoder()
+        self._out: list = []  # type: ignore[type-arg]
+        self._out_seq = 0
+        self._greeted = False
+        self._nonce = -1
+        self._seq = 0
+        self._welcome_ms = -1  # the guard time of the last WELCOME while no ARM has used it
+        self._bad_seen = 0
+        self._noise_ms = 0
+        self._pass_ms = now_ms & TICKS
+        self._passes = 0
+        self._estop_ok = False  # not known before the first pass
+        self._lease_until_ms = 0
+        self._b = [NO_READING, NO_READING]
+        self._ceiling = [0, 0]  # of this ARM; 0: channel not in use
+        self._left_ms = [0, 0]  # of this ARM
+        self._restricted_ms = [0, 0]
+        self._low_ms = [0, 0]  # below EMPTY_DMMHG for so long
+        self._empty_ms = [0, 0]  # the same, with the vent open
+        self._known_empty = [False, False]  # measured empty, and not closed since
+        self._missing_ms = [0, 0]
+        self._pump_ms = [0, 0]
+        self._pause_ms = [0, 0]
+
+    # --- what the board calls ------------------------------------------------------------------------------------
+
+    def on_bytes(self, data: bytes, now_ms: int) -> None:
+        """Take what has arrived. Expiry comes first: a lease that arrives late does not save itself."""
+        now_ms &= TICKS
+        before = self.state
+        self._check_clock(now_ms)
+        for message in self._decoder.feed(data):
+            self._take(message, now_ms)
+        bad = self._decoder.bad + self._decoder.other_version
+        self._noise(bad - self._bad_seen)
+        self._bad_seen = bad
+        if self.state != before:
+            self._say_status(now_ms)
+
+    def tick(self, now_ms: int, b_dmmhg, estop_ok: bool) -> None:
+        """One pass. b_dmmhg: sensor B by channel, NO_READING where there is none; estop_ok: the loop is whole."""
+        now_ms &= TICKS
+        before = self.state
+        self._check_clock(now_ms)
+        passed_ms = ticks_diff(now_ms, self._pass_ms)
+        self._pass_ms = now_ms
+        if passed_ms < 0 or passed_ms > PASS_LATE_MS:
+            passed_ms = 0  # nobody was looking: nothing is known of that time
+            self._empty_ms = [0, 0]
+            self._low_ms = [0, 0]
+        self._noise_ms = max(0, self._noise_ms - passed_ms)
+        self._estop_ok = estop_ok
+        if not estop_ok:
+            self.trip(wire.ESTOP)
+        for channel in range(self.channels):
+            self._watch(channel, b_dmmhg[channel], passed_ms)
+        self._passes += 1
+        if self.state != before or self._passes >= STATUS_PASSES:
+            self._say_status(now_ms)
+
+    def take_bytes(self) -> bytes:
+        """What is to be sent to the host."""
+        if not self._out:
+            return b""
+        data = b"".join(self._out)
+        self._out = []
+        return data
+
+    def link_lost(self) -> None:
+        """The connection ended: who armed is gone, and the next one must say HELLO. No status is sent."""
+        self._greeted = False
+        self._out = []
+        if self.state == ARMED:
+            self.trip(wire.LINK_LOST)
+
+    def trip(self, reason: int, channel: int = NO_CHANNEL) -> None:
+        """Vent both channels and latch. The first reason is kept."""
+        self.duty = [0, 0]
+        self.flags = [0, 0]
+        if self.state != TRIPPED:
+            self.state = TRIPPED
+            self.trip_reason = reason
+            self.trip_channel = channel
+
+    # --- the clock and the sensors -------------------------------------------------------------------------------
+
+    def _check_clock(self, now_ms):
+        if self.state != ARMED:
+            return
+        passed_ms = ticks_diff(now_ms, self._pass_ms)
+        if passed_ms < 0 or passed_ms > PASS_LATE_MS:
+            self.trip(wire.PASS_LATE)  # before the lease: the blame is ours, not the host's
+        elif ticks_diff(now_ms, self._lease_until_ms) >= 0:
+            self.trip(wire.LEASE_EXPIRED)
+
+    def _watch(self, channel, b_dmmhg, passed_ms):
+        """Judge one channel after `passed_ms` more of the outputs as they are."""
+        vent_open = not self.flags[channel] & wire.VENT_CLOSED
+        if b_dmmhg < IMPLAUSIBLE_DMMHG:
+            self._b[channel] = NO_READING
+            self._missing_ms[channel] += passed_ms
+            self._low_ms[channel] = self._empty_ms[channel] = 0
+        else:
+            self._b[channel] = min(9999, b_dmmhg)
+            self._missing_ms[channel] = 0
+            if b_dmmhg >= ABSOLUTE_CEILING_DMMHG:
+                self.trip(wire.ABSOLUTE_CEILING, channel)
+            if b_dmmhg < EMPTY_DMMHG:
+                self._low_ms[channel] = min(REPERFUSION_MS, self._low_ms[channel] + passed_ms)
+                self._empty_ms[channel] = min(EMPTY_CONFIRM_MS, self._empty_ms[channel] + passed_ms) if vent_open else 0
+            else:
+                self._low_ms[channel] = self._empty_ms[channel] = 0
+                self._known_empty[channel] = False
+        if self._empty_ms[channel] >= EMPTY_CONFIRM_MS:
+            self._known_empty[channel] = True
+        elif not vent_open:
+            self._known_empty[channel] = False
+        if self.state == ARMED and self._ceiling[channel]:
+            self._watch_armed(channel, b_dmmhg, passed_ms)
+
+    def _watch_armed(self, channel, b_dmmhg, passed_ms):
+        missing = b_dmmhg < IMPLAUSIBLE_DMMHG
+        if missing:
+            # An empty cuff whose vent has stayed open needs no sensor; one that is closed, or not known empty, does.
+            if self._missing_ms[channel] > SENSOR_LOST_MS and not self._known_empty[channel]:
+                self.trip(wire.SENSOR_LOST, channel)
+        elif b_dmmhg >= self._ceiling[channel]:
+            self.trip(wire.CEILING, channel)
+        if missing or b_dmmhg >= EMPTY_DMMHG:
+            self._restricted_ms[channel] += passed_ms
+            if self._restricted_ms[channel] >= self._left_ms[channel]:
+                self.trip(wire.RESTRICTED_TIME, channel)
+        elif self._low_ms[channel] >= REPERFUSION_MS:
+            self._restricted_ms[channel] = 0
+        if self.flags[channel] & PUMP_ENABLE:
+            self._pause_ms[channel] = 0
+            self._pump_ms[channel] += passed_ms
+            if self._pump_ms[channel] >= PUMP_MAX_MS:
+                self.trip(wire.PUMP_TOO_LONG, channel)
+        else:
+            self._pause_ms[channel] += passed_ms
+            if self._pause_ms[channel] >= PUMP_PAUSE_MS:
+                self._pump_ms[channel] = 0
+
+    # --- the host ------------------------------------------------------------------------------------------------
+
+    def _take(self, message, now_ms):
+        kind = message[1]
+        if kind == wire.HELLO:
+            self._on_hello(message, now_ms)
+        elif kind == wire.WELCOME or kind == wire.STATUS:
+            self.replayed += 1  # our own words: an echo, or a cable that loops back
+            self._noise(1)
+        elif kind == wire.TRIP and not self._greeted:
+            self.trip(wire.HOST_TRIP)  # whoever asks to vent is heard
+        elif self._in_order(message[2]):
+            if kind == wire.LEASE:
+                self._on_lease(message, now_ms)
+            elif kind == wire.ARM:
+                self._on_arm(message, now_ms)
+            elif kind == wire.DISARM:
+                self._on_disarm()
+            elif kind == wire.RESET:
+                self._on_reset(message, now_ms)
+            else:
+                self.trip(wire.HOST_TRIP)
+
+    def _in_order(self, seq):
+        if not self._greeted:
+            self._refuse(wire.REFUSED_NOT_GREETED)
+            return False
+        if not wire.newer(seq, self._seq):
+            self.replayed += 1
+            self._noise(1)
+            return False
+        self._seq = seq
+        return True
+
+    def _on_hello(self, message, now_ms):
+        nonce = message[3]
+        if nonce == self._nonce and self._greeted:
+            self.replayed += 1
+            self._noise(1)
+            return
+        if self.state == ARMED:
+            self.trip(wire.NEW_HOST)
+        self._greeted = True
+        self._nonce = nonce
+        self._seq = message[2]
+        self._welcome_ms = now_ms
+        self._out_seq = (self._out_seq + 1) & 0xFFFFFFFF
+        self._say(wire.welcome(self._out_seq, nonce, self.boot_id, now_ms, FIRMWARE, self.channels))
+
+    def _on_lease(self, message, now_ms):
+        _, _, _, quoted_ms, lease_ms, duty0, flags0, duty1, flags1 = message
+        if lease_ms > LEASE_MAX_MS or not self._current(quoted_ms, lease_ms, now_ms):
+            self._refuse(wire.REFUSED_STALE)
+        elif duty0 > 1000 or duty1 > 1000 or (flags0 | flags1) > wire.ALL_FLAGS:
+            self._refuse(wire.REFUSED_VALUE)
+        elif self.state == ARMED:
+            self._lease_until_ms = quoted_ms + lease_ms
+            self._set(0, duty0, flags0)
+            self._set(1, duty1, flags1)
+
+    def _set(self, channel, duty, flags):
+        if not self._ceiling[channel]:
+            return  # not in this ARM: stays vented
+        if not duty or flags != wire.ALL_FLAGS:
+            duty = 0
+            flags &= BOTH_CLOSED  # the pump's enable drops with its duty, and with every open valve
+        self.duty[channel] = duty
+        self.flags[channel] = flags
+
+    def _on_arm(self, message, now_ms):
+        _, _, _, boot_id, quoted_ms, ceiling0, ceiling1, left0_ms, left1_ms = message
+        welcome_ms = self._welcome_ms
+        self._welcome_ms = -1  # one HELLO, one ARM
+        if boot_id != self.boot_id:
+            self.trip(wire.BAD_BOOT_ID)
+        elif self.state != VENTED:
+            self._refuse(wire.REFUSED_STATE)
+        elif quoted_ms != welcome_ms:
+            self._refuse(wire.REFUSED_HELLO)
+        elif not self._current(quoted_ms, LEASE_MAX_MS, now_ms):
+            self._refuse(wire.REFUSED_STALE)
+        elif not self._fits(0, ceiling0, left0_ms) or not self._fits(1, ceiling1, left1_ms) or not ceiling0 + ceiling1:
+            self._refuse(wire.REFUSED_VALUE)
+        elif not self._estop_ok:
+            self._refuse(wire.REFUSED_ESTOP)
+        elif self._noise_ms > FRAME_BUDGET_MS:
+            self._refuse(wire.REFUSED_NOISE)
+        elif not self._empty():
+            self._refuse(wire.REFUSED_NOT_EMPTY)
+        else:
+            self.state = ARMED
+            self._lease_until_ms = quoted_ms + LEASE_MAX_MS
+            self._ceiling = [ceiling0, ceiling1]
+            self._left_ms = [left0_ms, left1_ms]
+            self._restricted_ms = [0, 0]
+            self._pump_ms = [0, 0]
+            self._pause_ms = [0, 0]
+
+    def _fits(self, channel, ceiling_dmmhg, left_ms):
+        if ceiling_dmmhg == 0:
+            return True
+        return channel < self.channels and ceiling_dmmhg <= ABSOLUTE_CEILING_DMMHG and 0 < left_ms <= RESTRICTED_MAX_MS
+
+    def _empty(self):
+        """Every fitted channel read below 15 mmHg for half a second, vent open."""
+        return min(self._empty_ms[: self.channels]) >= EMPTY_CONFIRM_MS
+
+    def _on_disarm(self):
+        self.duty = [0, 0]
+        self.flags = [0, 0]
+        if self.state == ARMED:
+            self.state = VENTED
+
+    def _on_reset(self, message, now_ms):
+        _, _, _, boot_id, quoted_ms, cuff_off = message
+        if boot_id != self.boot_id:
+            self._refuse(wire.REFUSED_BOOT_ID)
+        elif self.state == ARMED:
+            self._refuse(wire.REFUSED_STATE)
+        elif not self._current(quoted_ms, LEASE_MAX_MS, now_ms):
+            self._refuse(wire.REFUSED_STALE)
+        elif not self._estop_ok:
+            self._refuse(wire.REFUSED_ESTOP)
+        elif not self._empty() and cuff_off != 1:
+            # A dead or stuck sensor: a person vouches that the cuff is off the limb. ARM still wants a reading.
+            self._refuse(wire.REFUSED_NOT_EMPTY)
+        else:
+            self.state = VENTED
+            self.trip_reason = NONE
+            self.trip_channel = NO_CHANNEL
+
+    def _current(self, quoted_ms, lease_ms, now_ms):
+        """Whether a quoted guard time is one of ours, not to come, and still within the lease."""
+        return quoted_ms <= TICKS and 0 <= ticks_diff(now_ms, quoted_ms) < lease_ms
+
+    def _refuse(self, why):
+        self.refused += 1
+        self.refusal = why
+
+    def _noise(self, frames):
+        if frames:
+            self._noise_ms = min(2 * FRAME_BUDGET_MS, self._noise_ms + frames * BAD_FRAME_MS)
+            if self._noise_ms > FRAME_BUDGET_MS and self.state == ARMED:
+                self.trip(wire.FRAME_BUDGET)
+
+    # --- to the host ---------------------------------------------------------------------------------------------
+
+    def _say(self, frame):
+        if len(self._out) >= MAX_WAITING:
+            self._out.pop(0)
+        self._out.append(frame)
+
+    def _say_status(self, now_ms):
+        self._passes = 0
+        if not self._greeted:
+            return
+        self._out_seq = (self._out_seq + 1) & 0xFFFFFFFF
+        b, duty, flags = self._b, self.duty, self.flags
+        self._say(
+            wire.status(
+                self._out_seq,
+                now_ms,
+                self.boot_id,
+                self.state,
+                self.trip_reason,
+                self.trip_channel,
+                1 if self._estop_ok else 0,
+                self._decoder.bad & 0xFFFF,
+                self._decoder.other_version & 0xFFFF,
+                self.replayed & 0xFFFF,
+                self.refused & 0xFFFF,
+                self.refusal,
+                b[0],
+                duty[0],
+                flags[0],
+                b[1],
+                duty[1],
+                flags[1],
+            )
+        )
