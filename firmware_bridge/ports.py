@@ -107,5 +107,6 @@ class GuardLink(Protocol):
 
     def trip(self) -> None: ...
 
-    def reset(self) -> None:
-        """Clear the guard's latch; the guard refuses unless it is vented, below 15 mmHg and the E-stop loop whole."""
+    def reset(self, cuff_off: bool = False) -> None:
+        """Clear the guard's latch; the guard refuses unless it is vented, below 15 mmHg and the E-stop loop whole.
+        `cuff_off`: a person vouches that the cuff is off the limb, where a sensor is dead."""

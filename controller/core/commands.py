@@ -309,7 +309,7 @@ def _reset(s: SessionState, command: Command, seen: tuple[Seen, ...], _bench: Be
                 f"cuff {cuff + 1} is {what}, must be measured below 15 mmHg: empty it"
                 + ("" if one.certain else ", or confirm that the cuff is off the limb"),
             )
-    s.resetting_since_s = now_s
+    s.resetting_since_s, s.cuff_off = now_s, command.cuff_off
     return Answer(True, "reset: idle as soon as the guard has cleared its latch")
 
 

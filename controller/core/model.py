@@ -379,6 +379,7 @@ class Outputs:
     cuffs: tuple[CuffOutputs, ...]
     order: GuardOrder = GuardOrder.NONE
     arm: Arm | None = None  # with order ARM
+    cuff_off: bool = False  # with order RESET: a person vouches that the cuff is off the limb
 
 
 @value

@@ -74,6 +74,7 @@ class SessionState:
     final: bool = False  # the timeline is lived; the release under way is the last
     pausing: bool = False
     resetting_since_s: float = nan
+    cuff_off: bool = False  # said with the reset
     limb_clock_told_s: float = 0.0
     fault: Finding | None = None
     ended: Finding | None = None  # why the last session ended early; stands until the next start

@@ -33,7 +33,7 @@ def snapshot(state: CoreState, limits: Limits, now_s: float) -> Snapshot:
         set_left_s=_set_left_s(s, step, now_s),
         rest_left_s=_rest_left_s(s, now_s),
         session_left_s=_session_left_s(s, timeline, now_s),
-        waiting_for=waiting_for(s, now_s),
+        waiting_for=waiting_for(s),
         cuffs=tuple([_cuff(state, cuff, limits) for cuff in range(len(state.given))]),
         alarms=alarms.standing(state.alarms),
         outcome=s.outcome,
@@ -101,7 +101,7 @@ def cue(s: SessionState, now_s: float) -> str:
     return {Phase.INFLATING: "inflating", Phase.RELEASING: "releasing", Phase.STOPPING: "releasing"}.get(phase, "")
 
 
-def waiting_for(s: SessionState, now_s: float) -> str:
+def waiting_for(s: SessionState) -> str:
     """What a person is asked for."""
     if s.phase is Phase.FAULT:
         return "reset"

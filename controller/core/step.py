@@ -142,7 +142,7 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
 
     _alarm(new, verdict, inputs)
     order, arm = _order(new, RESTRICTED_GRACE_S)
-    return Stepped(new, Outputs(given, order, arm), tuple(s.events), replies)
+    return Stepped(new, Outputs(given, order, arm, s.cuff_off), tuple(s.events), replies)
 
 
 def _ready(s: session.SessionState, new: CoreState, now_s: float) -> None:
