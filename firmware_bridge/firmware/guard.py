@@ -3,7 +3,7 @@
 Every command of the host is a lease; a lease that is not renewed vents, and stays vented until a person resets and the
 host arms again. The same file runs on a Pico under MicroPython, in the guard process and in the simulator: whoever
 runs it brings bytes, pins and a millisecond clock, calls `on_bytes` when bytes have come and `tick` on every pass of
-its loop (100 Hz), then sets the pins from `duty` and `flags` and sends `take_bytes()`. No pass may skip the pins.
+its loop (100 Hz), then sets the pins from `outputs` and sends `take_bytes()`. No pass may skip the pins.
 
 Integers only: times in ms modulo 2**30, pressures in tenths of a mmHg, duties in thousandths. Total: no bytes and no
 readings make it raise. Durations are added up pass by pass, never kept as old timestamps, so a wrapped clock is nothing
@@ -11,7 +11,7 @@ special. Sources: [J] is this project's judgement, the others are in ../../contr
 """
 
 from . import wire
-from .wire import ARMED, BOTH_CLOSED, NO_CHANNEL, NO_READING, NONE, PUMP_ENABLE, TRIPPED, VENTED
+from .wire import ALL_FLAGS, ARMED, BOTH_CLOSED, NO_CHANNEL, NO_READING, NONE, PUMP_ENABLE, TRIPPED, VENT_CLOSED, VENTED
 
 FIRMWARE = 0x0100  # 1.0, as WELCOME says it
 
@@ -21,6 +21,7 @@ RESTRICTED_MAX_MS = 1200000  # 20 min
 PUMP_MAX_MS = 40000  # of pumping without a pause of PUMP_PAUSE_MS
 PUMP_PAUSE_MS = 500
 LEASE_MAX_MS = 250
+READING_MAX_DMMHG = 9999
 IMPLAUSIBLE_DMMHG = -200  # below it a reading is none, as NO_READING is
 EMPTY_DMMHG = 150  # below it a cuff counts as empty
 EMPTY_CONFIRM_MS = 500
@@ -41,8 +42,101 @@ def ticks_diff(later_ms, earlier_ms):
     return ((later_ms - earlier_ms + HALF) & TICKS) - HALF
 
 
+class Channel:
+    """One cuff: its outputs (`duty` and `flags`), what was asked for it in ARM, and what has added up since."""
+
+    def __init__(self) -> None:
+        self.duty = 0
+        self.flags = 0
+        self.b_dmmhg = NO_READING
+        self.empty_ms = 0  # below EMPTY_DMMHG with the vent open for so long
+        self.low_ms = 0  # below EMPTY_DMMHG for so long
+        self.missing_ms = 0
+        self.known_empty = False  # measured empty, and the vent open ever since
+        self.arm(0, 0)
+
+    def arm(self, ceiling_dmmhg: int, left_ms: int) -> None:
+        """Ceiling and restricted time that stand until disarmed; ceiling 0: not in use, stays vented."""
+        self.ceiling_dmmhg = ceiling_dmmhg
+        self.left_ms = left_ms
+        self.restricted_ms = 0
+        self.pump_ms = 0
+        self.pause_ms = 0
+
+    def set(self, duty: int, flags: int) -> None:
+        """Outputs as a lease wants them; the pump's enable drops with its duty and with every open valve."""
+        if self.ceiling_dmmhg:
+            if duty and flags == ALL_FLAGS:
+                self.duty = duty
+                self.flags = flags
+            else:
+                self.duty = 0
+                self.flags = flags & BOTH_CLOSED
+
+    def vent(self) -> None:
+        self.duty = 0
+        self.flags = 0
+
+    def unseen(self) -> None:
+        """Time passed that nobody watched: an empty cuff must be seen empty anew."""
+        self.empty_ms = 0
+        self.low_ms = 0
+
+    def watch(self, b_dmmhg: int, passed_ms: int, armed: bool) -> int:
+        """Judge a reading after `passed_ms` more of the outputs as they are. Why to trip, or NONE."""
+        missing = b_dmmhg < IMPLAUSIBLE_DMMHG
+        if missing:
+            self.b_dmmhg = NO_READING
+            self.missing_ms += passed_ms
+        else:
+            self.b_dmmhg = b_dmmhg if b_dmmhg < READING_MAX_DMMHG else READING_MAX_DMMHG
+            self.missing_ms = 0
+        if missing or b_dmmhg >= EMPTY_DMMHG:
+            self.low_ms = 0
+            self.empty_ms = 0
+            if not missing or self.flags & VENT_CLOSED:
+                self.known_empty = False
+        else:
+            if self.low_ms < REPERFUSION_MS:
+                self.low_ms += passed_ms
+            if self.flags & VENT_CLOSED:
+                self.empty_ms = 0
+                self.known_empty = False
+            elif self.empty_ms < EMPTY_CONFIRM_MS:
+                self.empty_ms += passed_ms
+            else:
+                self.known_empty = True
+        if b_dmmhg >= ABSOLUTE_CEILING_DMMHG:
+            return wire.ABSOLUTE_CEILING
+        if armed and self.ceiling_dmmhg:
+            return self._watch_armed(missing, b_dmmhg, passed_ms)
+        return NONE
+
+    def _watch_armed(self, missing: bool, b_dmmhg: int, passed_ms: int) -> int:
+        if b_dmmhg >= self.ceiling_dmmhg:
+            return wire.CEILING
+        if self.missing_ms > SENSOR_LOST_MS and not self.known_empty:
+            return wire.SENSOR_LOST  # an empty cuff whose vent has stayed open needs no sensor; any other does
+        if missing or b_dmmhg >= EMPTY_DMMHG:
+            self.restricted_ms += passed_ms
+            if self.restricted_ms >= self.left_ms:
+                return wire.RESTRICTED_TIME
+        elif self.low_ms >= REPERFUSION_MS:
+            self.restricted_ms = 0
+        if self.flags & PUMP_ENABLE:
+            self.pause_ms = 0
+            self.pump_ms += passed_ms
+            if self.pump_ms >= PUMP_MAX_MS:
+                return wire.PUMP_TOO_LONG
+        else:
+            self.pause_ms += passed_ms
+            if self.pause_ms >= PUMP_PAUSE_MS:
+                self.pump_ms = 0
+        return NONE
+
+
 class Guard:
-    """One guard from its power-up on. `duty` and `flags` (wire.PUMP_ENABLE, ...) are the outputs, by channel."""
+    """One guard from its power-up on. `outputs` are the two channels: set the pins from their `duty` and `flags`."""
 
     def __init__(self, boot_id: int, channels: int, now_ms: int = 0) -> None:
         """boot_id: 32 bits that no boot before had; channels: 1 or 2 cuffs fitted."""
@@ -51,8 +145,7 @@ class Guard:
         self.state = VENTED
         self.trip_reason = NONE
         self.trip_channel = NO_CHANNEL
-        self.duty = [0, 0]
-        self.flags = [0, 0]
+        self.outputs = (Channel(), Channel())  # two always; a bench with one cuff leaves the second vented
         self.replayed = 0
         self.refused = 0
         self.refusal = 0
@@ -69,16 +162,7 @@ class Guard:
         self._passes = 0
         self._estop_ok = False  # not known before the first pass
         self._lease_until_ms = 0
-        self._b = [NO_READING, NO_READING]
-        self._ceiling = [0, 0]  # of this ARM; 0: channel not in use
-        self._left_ms = [0, 0]  # of this ARM
-        self._restricted_ms = [0, 0]
-        self._low_ms = [0, 0]  # below EMPTY_DMMHG for so long
-        self._empty_ms = [0, 0]  # the same, with the vent open
-        self._known_empty = [False, False]  # measured empty, and not closed since
-        self._missing_ms = [0, 0]
-        self._pump_ms = [0, 0]
-        self._pause_ms = [0, 0]
+        self._channels = self.outputs[:channels]
 
     # --- what the board calls ------------------------------------------------------------------------------------
 
@@ -104,14 +188,19 @@ class Guard:
         self._pass_ms = now_ms
         if passed_ms < 0 or passed_ms > PASS_LATE_MS:
             passed_ms = 0  # nobody was looking: nothing is known of that time
-            self._empty_ms = [0, 0]
-            self._low_ms = [0, 0]
-        self._noise_ms = max(0, self._noise_ms - passed_ms)
+            for channel in self._channels:
+                channel.unseen()
+        if self._noise_ms:
+            self._noise_ms = max(0, self._noise_ms - passed_ms)
         self._estop_ok = estop_ok
         if not estop_ok:
             self.trip(wire.ESTOP)
-        for channel in range(self.channels):
-            self._watch(channel, b_dmmhg[channel], passed_ms)
+        index = 0
+        for channel in self._channels:
+            why = channel.watch(b_dmmhg[index], passed_ms, self.state == ARMED)
+            if why:
+                self.trip(why, index)
+            index += 1
         self._passes += 1
         if self.state != before or self._passes >= STATUS_PASSES:
             self._say_status(now_ms)
@@ -133,72 +222,19 @@ class Guard:
 
     def trip(self, reason: int, channel: int = NO_CHANNEL) -> None:
         """Vent both channels and latch. The first reason is kept."""
-        self.duty = [0, 0]
-        self.flags = [0, 0]
+        self._vent()
         if self.state != TRIPPED:
             self.state = TRIPPED
             self.trip_reason = reason
             self.trip_channel = channel
 
-    # --- the clock and the sensors -------------------------------------------------------------------------------
-
     def _check_clock(self, now_ms):
-        if self.state != ARMED:
-            return
-        passed_ms = ticks_diff(now_ms, self._pass_ms)
-        if passed_ms < 0 or passed_ms > PASS_LATE_MS:
-            self.trip(wire.PASS_LATE)  # before the lease: the blame is ours, not the host's
-        elif ticks_diff(now_ms, self._lease_until_ms) >= 0:
-            self.trip(wire.LEASE_EXPIRED)
-
-    def _watch(self, channel, b_dmmhg, passed_ms):
-        """Judge one channel after `passed_ms` more of the outputs as they are."""
-        vent_open = not self.flags[channel] & wire.VENT_CLOSED
-        if b_dmmhg < IMPLAUSIBLE_DMMHG:
-            self._b[channel] = NO_READING
-            self._missing_ms[channel] += passed_ms
-            self._low_ms[channel] = self._empty_ms[channel] = 0
-        else:
-            self._b[channel] = min(9999, b_dmmhg)
-            self._missing_ms[channel] = 0
-            if b_dmmhg >= ABSOLUTE_CEILING_DMMHG:
-                self.trip(wire.ABSOLUTE_CEILING, channel)
-            if b_dmmhg < EMPTY_DMMHG:
-                self._low_ms[channel] = min(REPERFUSION_MS, self._low_ms[channel] + passed_ms)
-                self._empty_ms[channel] = min(EMPTY_CONFIRM_MS, self._empty_ms[channel] + passed_ms) if vent_open else 0
-            else:
-                self._low_ms[channel] = self._empty_ms[channel] = 0
-                self._known_empty[channel] = False
-        if self._empty_ms[channel] >= EMPTY_CONFIRM_MS:
-            self._known_empty[channel] = True
-        elif not vent_open:
-            self._known_empty[channel] = False
-        if self.state == ARMED and self._ceiling[channel]:
-            self._watch_armed(channel, b_dmmhg, passed_ms)
-
-    def _watch_armed(self, channel, b_dmmhg, passed_ms):
-        missing = b_dmmhg < IMPLAUSIBLE_DMMHG
-        if missing:
-            # An empty cuff whose vent has stayed open needs no sensor; one that is closed, or not known empty, does.
-            if self._missing_ms[channel] > SENSOR_LOST_MS and not self._known_empty[channel]:
-                self.trip(wire.SENSOR_LOST, channel)
-        elif b_dmmhg >= self._ceiling[channel]:
-            self.trip(wire.CEILING, channel)
-        if missing or b_dmmhg >= EMPTY_DMMHG:
-            self._restricted_ms[channel] += passed_ms
-            if self._restricted_ms[channel] >= self._left_ms[channel]:
-                self.trip(wire.RESTRICTED_TIME, channel)
-        elif self._low_ms[channel] >= REPERFUSION_MS:
-            self._restricted_ms[channel] = 0
-        if self.flags[channel] & PUMP_ENABLE:
-            self._pause_ms[channel] = 0
-            self._pump_ms[channel] += passed_ms
-            if self._pump_ms[channel] >= PUMP_MAX_MS:
-                self.trip(wire.PUMP_TOO_LONG, channel)
-        else:
-            self._pause_ms[channel] += passed_ms
-            if self._pause_ms[channel] >= PUMP_PAUSE_MS:
-                self._pump_ms[channel] = 0
+        if self.state == ARMED:
+            passed_ms = ticks_diff(now_ms, self._pass_ms)
+            if passed_ms < 0 or passed_ms > PASS_LATE_MS:
+                self.trip(wire.PASS_LATE)  # before the lease: the blame is ours, not the host's
+            elif ticks_diff(now_ms, self._lease_until_ms) >= 0:
+                self.trip(wire.LEASE_EXPIRED)
 
     # --- the host ------------------------------------------------------------------------------------------------
 
@@ -257,17 +293,8 @@ class Guard:
             self._refuse(wire.REFUSED_VALUE)
         elif self.state == ARMED:
             self._lease_until_ms = quoted_ms + lease_ms
-            self._set(0, duty0, flags0)
-            self._set(1, duty1, flags1)
-
-    def _set(self, channel, duty, flags):
-        if not self._ceiling[channel]:
-            return  # not in this ARM: stays vented
-        if not duty or flags != wire.ALL_FLAGS:
-            duty = 0
-            flags &= BOTH_CLOSED  # the pump's enable drops with its duty, and with every open valve
-        self.duty[channel] = duty
-        self.flags[channel] = flags
+            self.outputs[0].set(duty0, flags0)
+            self.outputs[1].set(duty1, flags1)
 
     def _on_arm(self, message, now_ms):
         _, _, _, boot_id, quoted_ms, ceiling0, ceiling1, left0_ms, left1_ms = message
@@ -292,11 +319,8 @@ class Guard:
         else:
             self.state = ARMED
             self._lease_until_ms = quoted_ms + LEASE_MAX_MS
-            self._ceiling = [ceiling0, ceiling1]
-            self._left_ms = [left0_ms, left1_ms]
-            self._restricted_ms = [0, 0]
-            self._pump_ms = [0, 0]
-            self._pause_ms = [0, 0]
+            self.outputs[0].arm(ceiling0, left0_ms)
+            self.outputs[1].arm(ceiling1, left1_ms)
 
     def _fits(self, channel, ceiling_dmmhg, left_ms):
         if ceiling_dmmhg == 0:
@@ -305,11 +329,17 @@ class Guard:
 
     def _empty(self):
         """Every fitted channel read below 15 mmHg for half a second, vent open."""
-        return min(self._empty_ms[: self.channels]) >= EMPTY_CONFIRM_MS
+        for channel in self._channels:
+            if channel.empty_ms < EMPTY_CONFIRM_MS:
+                return False
+        return True
+
+    def _vent(self):
+        self.outputs[0].vent()
+        self.outputs[1].vent()
 
     def _on_disarm(self):
-        self.duty = [0, 0]
-        self.flags = [0, 0]
+        self._vent()
         if self.state == ARMED:
             self.state = VENTED
 
@@ -357,7 +387,7 @@ class Guard:
         if not self._greeted:
             return
         self._out_seq = (self._out_seq + 1) & 0xFFFFFFFF
-        b, duty, flags = self._b, self.duty, self.flags
+        first, second = self.outputs
         self._say(
             wire.status(
                 self._out_seq,
@@ -372,11 +402,11 @@ class Guard:
                 self.replayed & 0xFFFF,
                 self.refused & 0xFFFF,
                 self.refusal,
-                b[0],
-                duty[0],
-                flags[0],
-                b[1],
-                duty[1],
-                flags[1],
+                first.b_dmmhg,
+                first.duty,
+                first.flags,
+                second.b_dmmhg if self.channels > 1 else 0,
+                second.duty,
+                second.flags,
             )
         )

@@ -207,8 +207,8 @@ class SimulatedGuard:
         if self.estop_open:
             self._drive(at_s, 0, 0, 0, 0)
         else:
-            duty, flags = guard.duty, guard.flags
-            self._drive(at_s, duty[0], flags[0], duty[1], flags[1])
+            first, second = guard.outputs
+            self._drive(at_s, first.duty, first.flags, second.duty, second.flags)
         data = guard.take_bytes()
         if data and not self.unplugged:
             self.to_host.put(data, at_s)
