@@ -1,0 +1,150 @@
+"""A real mosquitto on a free port of 127.0.0.1, a subscriber that remembers, and the words the tests speak."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from math import nan
+from pathlib import Path
+
+import msgspec
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from controller.core.model import Alarm, CuffSnapshot, EventKind, Happened, Phase, Snapshot
+from controller.messages import Origin
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Mosquitto:
+    """One broker process; what it is told to keep survives its end."""
+
+    def __init__(self, binary: str, folder: Path) -> None:
+        self.port = free_port()
+        self._binary = binary
+        self._conf = folder / "mosquitto.conf"
+        self._conf.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
+            f"persistence_location {folder}/\nautosave_on_changes true\nautosave_interval 1\n"
+            "max_inflight_messages 0\nmax_queued_messages 0\nset_tcp_nodelay true\nlog_type error\nuser root\n"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [self._binary, "-c", str(self._conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline_s = time.monotonic() + 10.0
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1.0).close()
+            except OSError:
+                assert time.monotonic() < deadline_s, "mosquitto did not come up within 10 s"
+                time.sleep(0.01)
+            else:
+                return
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+class Listener:
+    """Subscribes to everything with a session that the broker keeps, and remembers what came, in order."""
+
+    def __init__(self, port: int) -> None:
+        self.heard: list[tuple[str, bytes, bool]] = []  # last part of the topic, payload, retained
+        self._subscribed = threading.Event()
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="listener", clean_session=False)
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_connect = lambda client, *_: client.subscribe("manchet/#", qos=1)
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_message = self._on_message
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        assert self._subscribed.wait(10.0), "the listener could not subscribe within 10 s"
+
+    def _on_message(self, _client: object, _userdata: object, message: paho.MQTTMessage) -> None:
+        self.heard.append((message.topic.rsplit("/", 1)[1], message.payload, message.retain))
+
+    def of(self, topic: str) -> list[dict[str, object]]:
+        return [msgspec.json.decode(payload) for name, payload, _ in self.heard if name == topic]
+
+    def events(self) -> list[int]:
+        """The numbers of the events in the order in which each came first."""
+        return list(dict.fromkeys(int(str(event["seq"])) for event in self.of("event")))
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    binary = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if binary is None:
+        message = "mosquitto is not installed: this test needs the real broker (apt-get install mosquitto)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    running = Mosquitto(binary, tmp_path)
+    running.start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def listen(broker: Mosquitto) -> Iterator[Callable[[], Listener]]:
+    made: list[Listener] = []
+
+    def make() -> Listener:
+        made.append(Listener(broker.port))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def origin() -> Origin:
+    return Origin("bench-1", "b00t", lambda: 1_700_000_000.0, lambda: True)
+
+
+@pytest.fixture
+def snapshot() -> Callable[..., Snapshot]:
+    def make(
+        at_s: float, a_mmhg: float = 150.0, phase: Phase = Phase.WORKING, alarms: tuple[Alarm, ...] = ()
+    ) -> Snapshot:
+        cuff = CuffSnapshot(a_mmhg, a_mmhg, 150.0, 15.0, 187.0, 12.0, 1200.0, 0.1, False, False, "leg", "left")
+        return Snapshot(
+            at_s, phase, "bfr-30-15-15-15", "c1", 1, 4, 1, 30, "up", 10.0, nan, 99.0, "", (cuff,), alarms, ""
+        )
+
+    return make
+
+
+@pytest.fixture
+def happened() -> Callable[[int], Happened]:
+    def make(number: int) -> Happened:
+        return Happened(EventKind.REPETITION, float(number), Phase.WORKING, None, {"repetitions": number})
+
+    return make

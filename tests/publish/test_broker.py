@@ -1,0 +1,224 @@
+"""The publisher against a real mosquitto that is killed, stopped and started again, in real time."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.core.model import Happened, Phase, Snapshot
+from controller.messages import Info, Origin, Versions
+from controller.publish.mqtt import Broker, Publisher
+from controller.record.journal import Journal
+from controller.record.writer import JournalThread
+
+pytestmark = [pytest.mark.broker, pytest.mark.process]
+
+BACK_WITHIN_S = 2.0
+
+
+async def until(true: Callable[[], object], within_s: float, what: str) -> float:
+    """Wait for a condition; how long it took, or a failure that says what did not come."""
+    began_s = time.monotonic()
+    while not true():
+        assert time.monotonic() - began_s < within_s, f"{what}: not within {within_s:g} s"
+        await asyncio.sleep(0.005)
+    return time.monotonic() - began_s
+
+
+class Bench:
+    """A journal, a publisher, and something that ticks."""
+
+    def __init__(self, port: int, origin: Origin, path: Path, snapshot: Callable[..., Snapshot]) -> None:
+        self.journal = JournalThread(Journal(path, origin), origin.wall_s)
+        self.publisher = Publisher(Broker("127.0.0.1", port), origin, self.journal)
+        self.recorded = 0
+        self.latest_s = 0.0  # how late a tick came, at most
+        self._snapshot = snapshot
+        self._info = Info(
+            **origin.envelope("info", 0.0),
+            versions=Versions(manchet="0", python="3", wire=1),
+            cuffs=1,
+            sensors=(),
+            guard="none",
+            config_sha256="",
+        )
+
+    def record(self, happened: Callable[[int], Happened], count: int = 1) -> None:
+        for _ in range(count):
+            self.recorded += 1
+            self.journal.event(happened(self.recorded))
+
+    async def tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
+        while True:
+            now_s = loop.time()
+            self.latest_s = max(self.latest_s, now_s - due_s)
+            self.publisher.offer(self._snapshot(now_s))
+            due_s += 0.01
+            await asyncio.sleep(max(0.0, due_s - loop.time()))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        self.publisher.publish(self._info)
+        async with asyncio.TaskGroup() as group:
+            ticking = group.create_task(self.tick())
+            publishing = group.create_task(self.publisher.run())
+            try:
+                yield publishing
+            finally:
+                ticking.cancel()
+                publishing.cancel()
+        self.journal.close(5.0)
+
+
+@pytest.fixture
+def bench(broker: Any, origin: Origin, tmp_path: Path, snapshot: Callable[..., Snapshot]) -> Bench:
+    return Bench(broker.port, origin, tmp_path / "journal.db", snapshot)
+
+
+def test_killed_bench_is_lost(listen: Any, bench: Bench) -> None:
+    """A process that dies says nothing; the broker says it instead, and keeps saying it."""
+
+    async def run() -> None:
+        listener = listen()
+        async with bench.running():
+            await until(lambda: listener.of("status"), 5.0, "status")
+        await until(lambda: listener.of("status")[-1]["state"] == "lost", 10.0, "the last will")
+        will = listener.of("status")[-1]
+        assert will["seq"] is None
+        assert will["at_is"] == "connection"
+
+    asyncio.run(run())
+
+
+def test_connection_writes_retained_topics_with_status_last(listen: Any, bench: Bench) -> None:
+    async def run() -> None:
+        async with bench.running():
+            listener = listen()
+            await until(lambda: [s for s in listener.of("status") if s["state"] == "ready"], 5.0, "ready")
+            first = [name for name, _, _ in listener.heard]
+            assert {"info", "state", "alarms", "status"} <= set(first)
+            await bench.publisher.close(2.0)
+            await until(lambda: listener.of("status")[-1]["state"] == "disconnected", 2.0, "disconnected")
+
+    asyncio.run(run())
+
+
+def test_after_a_restart_everything_is_there_again(
+    broker: Any, listen: Any, bench: Bench, happened: Callable[[int], Happened]
+) -> None:
+    """A broker killed in the middle: no tick lost, back within 2 s, every event there, in order."""
+
+    async def run() -> None:
+        listener = listen()
+        async with bench.running():
+            bench.record(happened, 50)
+            await until(lambda: len(listener.events()) == 50, 10.0, "50 events")
+            broker.kill()
+            heard = len(listener.heard)
+            bench.record(happened, 300)
+            await until(lambda: bench.publisher.notices(), 8.0, "the broker_lost notice")
+            broker.start()
+            took_s = await until(
+                lambda: [name for name, _, kept in listener.heard[heard:] if name == "status"], 5.0, "status again"
+            )
+            assert took_s < BACK_WITHIN_S
+            await until(lambda: len(listener.events()) == 350, 10.0, "all 350 events")
+            await until(lambda: not bench.publisher.notices(), 2.0, "the notice to clear")
+            assert listener.events() == list(range(1, 351))
+        assert bench.latest_s < 0.1
+
+    asyncio.run(run())
+
+
+def test_killed_while_events_flow(broker: Any, listen: Any, bench: Bench, happened: Callable[[int], Happened]) -> None:
+    """Killed three times with events on their way: some may come twice, none is missing, none overtakes."""
+
+    async def run() -> None:
+        listener = listen()
+        async with bench.running():
+            for number in range(1, 4):
+                bench.record(happened, 200)
+                await until(lambda count=number: len(listener.events()) >= 200 * count - 150, 10.0, "some events")
+                broker.kill()
+                broker.start()
+            await until(lambda: len(listener.events()) == 600, 15.0, "all 600 events")
+            assert listener.events() == list(range(1, 601))
+
+    asyncio.run(run())
+
+
+def test_stopped_broker_holds_up_nobody(
+    broker: Any, listen: Any, bench: Bench, happened: Callable[[int], Happened]
+) -> None:
+    """SIGSTOP: the machine answers, the broker does not. It goes on where it was, and nothing is missing."""
+
+    async def run() -> None:
+        listener = listen()
+        async with bench.running():
+            await until(lambda: listener.of("status"), 5.0, "status")
+            broker.signal(signal.SIGSTOP)
+            try:
+                bench.record(happened, 100)
+                await until(lambda: bench.publisher.notices(), 8.0, "the broker_lost notice")
+                assert not listener.events()
+            finally:
+                broker.signal(signal.SIGCONT)
+            took_s = await until(lambda: listener.events(), 5.0, "an event")
+            assert took_s < BACK_WITHIN_S
+            await until(lambda: len(listener.events()) == 100, 5.0, "all 100 events")
+            assert listener.events() == list(range(1, 101))
+            await until(lambda: listener.of("status")[-1]["state"] == "ready", 5.0, "ready as the last word")
+        assert bench.latest_s < 0.1
+
+    asyncio.run(run())
+
+
+def test_cursor_survives_the_process(
+    broker: Any,
+    listen: Any,
+    bench: Bench,
+    origin: Origin,
+    tmp_path: Path,
+    snapshot: Callable[..., Snapshot],
+    happened: Callable[[int], Happened],
+) -> None:
+    """What was recorded while no broker was there is published by the next process, once."""
+
+    async def run() -> None:
+        listener = listen()
+        bench.record(happened, 20)
+        async with bench.running():
+            await until(lambda: len(listener.events()) == 20, 5.0, "20 events")
+        journal = JournalThread(Journal(tmp_path / "journal.db", origin), origin.wall_s)
+        assert journal.next_event() is None
+        journal.event(happened(21))
+        assert journal.flush(5.0)
+        assert journal.close(5.0)
+        second = Bench(broker.port, origin, tmp_path / "journal.db", snapshot)
+        async with second.running():
+            await until(lambda: len(listener.events()) == 21, 5.0, "the 21st event")
+        assert [event["seq"] for event in listener.of("event")] == list(range(1, 22))
+
+    asyncio.run(run())
+
+
+def test_pressure_comes_five_times_a_second(listen: Any, bench: Bench) -> None:
+    async def run() -> None:
+        listener = listen()
+        async with bench.running():
+            await until(lambda: len(listener.of("pressure")) >= 6, 5.0, "six messages")
+        first, *_, last = listener.of("pressure")
+        count = int(str(last["seq"])) - int(str(first["seq"]))
+        assert float(str(last["t0_s"])) - float(str(first["t0_s"])) == pytest.approx(0.2 * count, rel=0.3)
+        assert listener.of("state")[-1]["phase"] == Phase.WORKING
+
+    asyncio.run(run())
