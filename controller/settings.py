@@ -28,7 +28,15 @@ class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     kind: Annotated[Literal["abp2"], Meta(description="family of the sensor; `abp2` is Honeywell ABP2, 600 mbar")] = (
         "abp2"
     )
-    address: Annotated[int, Meta(ge=0x08, le=0x77, description="I2C address, set by the order code; may be hex")] = 0x28
+    address: Annotated[
+        int,
+        Meta(
+            ge=0x08,
+            le=0x77,
+            description="set by the order code; 40 is `0x28`",
+            extra={"must": "an I2C address from 8 to 119 (0x08 to 0x77)"},
+        ),
+    ] = 0x28
     calibrated_on: Annotated[date, Meta(description="day of its last check against a reference")] | None = None
     calibration_due_on: Annotated[date, Meta(description="from this day on a low alarm asks for a check")] | None = None
 

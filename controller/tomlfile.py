@@ -22,13 +22,11 @@ LARGEST_FILE_BYTES: Final = 1_000_000  # a bench or a protocol is a few kilobyte
 _SHOWN: Final = 60  # characters of a value that an error line repeats
 _UNITS: Final = {
     "_mmhg": "mmHg",
-    "percent_lop": "% of LOP",
     "_percent_1rm": "% of 1RM",
     "_hz": "Hz",
     "_ml": "mL",
     "_cm": "cm",
     "_l_min": "L/min",
-    "_tau_s": "s",
     "_hours": "h",
     "_s": "s",
 }
@@ -237,6 +235,8 @@ def bare(kind: inspect.Type) -> inspect.Type:
 def unit_of(key: str) -> str:
     """The unit that a key's name ends in, "" when it has none."""
     name = re.sub(r"\[\d+\]$", "", key).rpartition(".")[2]
+    if name.startswith("percent_lop"):
+        return "% of LOP"
     return next((unit for ending, unit in _UNITS.items() if name.endswith(ending)), "")
 
 
@@ -248,7 +248,9 @@ def must_be(kind: inspect.Type, key: str = "") -> str:
         return must_be(next(t for t in kind.types if not isinstance(t, inspect.NoneType)), key)
     unit = unit_of(key)
     if isinstance(kind, (inspect.FloatType, inspect.IntType)):
-        text = f"a {'whole ' if isinstance(kind, inspect.IntType) else ''}number from {kind.ge:g} to {kind.le:g}"
+        text = (
+            f"a {'whole ' if isinstance(kind, inspect.IntType) else ''}number from {shown(kind.ge)} to {shown(kind.le)}"
+        )
         return f"{text} {unit}" if unit else text
     if isinstance(kind, inspect.StrType):
         return f"text of {kind.min_length or 0} to {kind.max_length} characters" if kind.max_length else "text"

@@ -33,6 +33,7 @@ CUFF_WIDTHS_CM: Final = {Limb.ARM: (5.0, 12.0), Limb.LEG: (10.0, 18.0)}  # [K me
 SAME_WIDTH_CM: Final = 0.05  # [J] two entries of one width
 RETEST_MMHG: Final = 10.0  # two measurements further apart are measured again [J, from repeatability < 1.5 mmHg F]
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,11}")
+_METHOD: Final = re.compile(r"[A-Za-z][A-Za-z0-9 -]{0,29}")
 _INITIALS: Final = re.compile(r"[A-Za-z]{1,4}")
 
 
@@ -48,29 +49,30 @@ class Posture(StrEnum):
         return (Posture.SUPINE, Posture.SEATED, Posture.STANDING).index(self)
 
 
-class LopMethod(StrEnum):
-    """How the LOP was measured."""
-
-    DOPPLER = "doppler"
-    OXIMETER = "oximeter"
-    PLETHYSMOGRAPH = "plethysmograph"
-    PALPATION = "palpation"
-    DEVICE = "device"  # another device's own measurement
-
-
 @dataclass(frozen=True, slots=True)
 class Lop:
     """A limb occlusion pressure and where it comes from. `again_mmhg` is the same number, typed a second time."""
 
     mmhg: float
     again_mmhg: float
-    method: LopMethod
+    method: str  # one word or three: doppler, oximeter, plethysmograph, palpation, another device
     limb: Limb
     side: Side
     posture: Posture
     cuff_width_cm: float
     at: datetime  # when it was measured, with its zone
     by: str  # initials of who measured it
+
+    def record(self) -> dict[str, str | float]:
+        """Flat, for the journal: the pressure never travels without where it comes from."""
+        return {
+            "lop_mmhg": self.mmhg,
+            "lop_method": self.method,
+            "lop_posture": str(self.posture),
+            "lop_cuff_width_cm": self.cuff_width_cm,
+            "lop_at": self.at.isoformat(),
+            "lop_by": self.by,
+        }
 
 
 class Refused(Exception):
@@ -108,7 +110,8 @@ def prescribe(
         limits: the bench's, which may be tighter than the compiled-in ones.
         earlier_utc: starts of earlier sessions of this code with this protocol, for its weekly limit.
     """
-    _check_who(code, by)
+    check_code(code)
+    check_initials(by)
     if limb not in protocol.limbs:
         raise Refused(f"{protocol.name} is for the {' or '.join(protocol.limbs)}, not for the {limb}")
     warnings = [*_code_warnings(code), *frequency_warnings(protocol, earlier_utc, now_utc)]
@@ -132,12 +135,12 @@ def prescribe(
 # --- who -------------------------------------------------------------------------------------------------------
 
 
-def _check_who(code: str, by: str) -> None:
+def check_code(code: str) -> None:
+    """Raise Refused unless this is the code of a session and cannot be a full name."""
     if not _CODE.fullmatch(code):
         raise Refused(
             f"the session's code {code[:20]!r} must be 1 to 12 letters, digits and hyphens, a code and never a name"
         )
-    check_initials(by)
 
 
 def check_initials(by: str) -> None:
@@ -193,6 +196,8 @@ def _check_width(cuff_width_cm: float) -> None:
 
 def _check_lop(lop: Lop) -> None:
     check_initials(lop.by)
+    if not _METHOD.fullmatch(lop.method):
+        raise Refused(f"the method of the LOP {lop.method[:30]!r} must be 1 to 30 letters, digits, spaces or hyphens")
     if not LOP_MIN_MMHG <= lop.mmhg <= LOP_MAX_MMHG:
         text = f"an LOP of {lop.mmhg:g} mmHg must be from {LOP_MIN_MMHG:g} to {LOP_MAX_MMHG:g} mmHg: measure it again"
         raise Refused(text, lop.mmhg, LOP_MIN_MMHG if lop.mmhg < LOP_MIN_MMHG else LOP_MAX_MMHG, "mmHg")
