@@ -30,6 +30,7 @@ CONNECTIONS_MAX: Final = 32  # the oldest gives way to a new one: somebody may w
 WATCH_LINES: Final = 16  # kept for a slow watcher
 WATCH_BUFFER: Final = 32 * 1024  # bytes the kernel may keep for a slow watcher: about 3 s
 SHOW_EVERY_S: Final = 0.1
+ROUNDS_TO_MEET: Final = 8  # of the loop: asyncio takes four from accepting a connection to starting `_meet`
 
 Submit = Callable[[str, dict[str, Any]], "asyncio.Future[Mapping[str, Any]]"]
 
@@ -74,6 +75,8 @@ class CommandSocket:
             return
         server, self._server = self._server, None
         server.close()
+        for _ in range(ROUNDS_TO_MEET):
+            await asyncio.sleep(0)
         for watcher in self._watchers.values():
             watcher.pump(to_the_end=True)
         writers, tasks = list(self._connections), list(self._connections.values())
@@ -86,6 +89,8 @@ class CommandSocket:
             for writer in writers:
                 writer.transport.abort()
             await asyncio.gather(*gone)
+        for _ in range(ROUNDS_TO_MEET):  # a transport closes in the loop's next round
+            await asyncio.sleep(0)
         try:
             if self.path.stat().st_ino == self._inode:
                 self.path.unlink()
@@ -96,23 +101,20 @@ class CommandSocket:
     def watched(self) -> bool:
         return bool(self._watchers)
 
-    def show(self, snapshot: Snapshot) -> None:
-        """Called every tick; at most ten times a second it costs more than nothing, and only while somebody watches."""
-        if not self._watchers or snapshot.at_s < self._next_show_s:
+    def offer(self, seen: Snapshot) -> None:
+        """Show this, at most ten times a second of the loop's; costs nothing while nobody watches. Never waits."""
+        if not self._watchers or seen.at_s < self._next_show_s:
             return
-        self._next_show_s = snapshot.at_s + SHOW_EVERY_S - 1e-6
-        self.offer(snapshot_json(snapshot))
+        self._next_show_s = seen.at_s + SHOW_EVERY_S - 1e-6
+        line = snapshot_json(seen)
+        for watcher in self._watchers.values():
+            watcher.take(line)
 
-    def show_session(self, summary: Mapping[str, object]) -> None:
-        """The summary of a session that ended: never dropped while the watcher is connected."""
+    def session(self, summary: Mapping[str, object]) -> None:
+        """The summary of a session that ended: never dropped while the watcher is connected. Never waits."""
         line = session_json(summary)
         for watcher in self._watchers.values():
             watcher.take(line, keep=True)
-
-    def offer(self, line: bytes) -> None:
-        """One line for every watcher, ending in a newline. Never waits."""
-        for watcher in self._watchers.values():
-            watcher.take(line)
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -77,6 +77,8 @@ def prescribe(
     lop_cuff_width_cm: Annotated[float, number("--lop-cuff-width-cm", *WIDTH, help="with which cuff")],
     lop_at: Annotated[str, typer.Option("--lop-at", metavar="TIME", help="when, as 2026-11-22T09:30")],
     by: By,
+    lop_limb: Annotated[str | None, choice("--lop-limb", LIMBS, help="on which limb, if not on this one")] = None,
+    lop_side: Annotated[str | None, choice("--lop-side", SIDES, help="on which side, if not on this one")] = None,
     percent_lop: Annotated[
         float | None, number("--percent-lop", 1.0, 100.0, "%", help="else the protocol's own")
     ] = None,
@@ -99,6 +101,8 @@ def prescribe(
         "lop_posture": lop_posture,
         "lop_cuff_width_cm": lop_cuff_width_cm,
         "lop_at": lop_at,
+        "lop_limb": lop_limb or limb,
+        "lop_side": lop_side or side,
         "by": by,
         "percent_lop": percent_lop,
         "cuff": cuff,
