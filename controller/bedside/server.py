@@ -74,9 +74,13 @@ class CommandSocket:
         if self._server is None:
             return
         server, self._server = self._server, None
-        server.close()
+        # asyncio loses a connection that was accepted and not yet met when its server closes: let nobody in, meet the
+        # last ones, then close.
+        for listener in server.sockets:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
         for _ in range(ROUNDS_TO_MEET):
             await asyncio.sleep(0)
+        server.close()
         for watcher in self._watchers.values():
             watcher.pump(to_the_end=True)
         writers, tasks = list(self._connections), list(self._connections.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -127,11 +128,10 @@ def test_a_loop_that_fails_is_no_answer(bench: Any) -> None:
 
 
 def test_a_crowd_of_silent_connections_does_not_keep_stop_out(bench: Any) -> None:
-    crowd = [dial(bench.path) for _ in range(CONNECTIONS_MAX + 8)]
-    assert ask(bench.path, "stop")["ok"]
-    assert crowd[0].recv(1) == b""  # the oldest gave way
-    for connection in crowd:
-        connection.close()
+    with contextlib.ExitStack() as stack:
+        crowd = [stack.enter_context(dial(bench.path)) for _ in range(CONNECTIONS_MAX + 8)]
+        assert ask(bench.path, "stop")["ok"]
+        assert crowd[0].recv(1) == b""  # the oldest gave way
 
 
 def test_a_client_that_does_not_read_its_replies_holds_nobody_up(bench: Any) -> None:
