@@ -134,7 +134,7 @@ class CuffPressure(msgspec.Struct, kw_only=True):
 
 
 class Pressure(Payload, kw_only=True):
-    """Both sensors, tick by tick: value i was seen at `t0_s` + i x `dt_s`."""
+    """Both sensors, evenly sampled: value i was seen at `t0_s` + i x `dt_s`."""
 
     t0_s: Seconds
     dt_s: Seconds

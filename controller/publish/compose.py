@@ -16,6 +16,7 @@ from ..messages import TOPIC_OF, Origin, Payload, Topic, encode
 from ..payloads import alarms, empty, pressure, state, state_key
 
 PRESSURE_EVERY_S: Final = 0.2
+SAMPLE_S: Final = 0.05
 STATE_EVERY_S: Final = 1.0
 SNAPSHOTS_WAITING_MAX: Final = 1_000  # 10 s at 100 Hz
 MESSAGES_WAITING_MAX: Final = 100
@@ -38,9 +39,11 @@ class Composer:
 
     Args:
         send: takes each message as it is made.
+        sample_s: how far apart the values of `pressure` are at least. Snapshots that come in between (there is one
+            whenever something happens) count for `state` and `alarms` only.
     """
 
-    def __init__(self, origin: Origin, send: Callable[[Message], None]) -> None:
+    def __init__(self, origin: Origin, send: Callable[[Message], None], sample_s: float = SAMPLE_S) -> None:
         self._origin = origin
         self._send = send
         self._snapshots: deque[Snapshot] = deque(maxlen=SNAPSHOTS_WAITING_MAX)
@@ -50,6 +53,8 @@ class Composer:
         self._key: tuple[object, ...] | None = None
         self._alarms: tuple[Alarm, ...] | None = None
         self._state_due_s = float("-inf")
+        self._sample_s = sample_s - 0.001
+        self._sampled_at_s = float("-inf")
         self._window: list[Snapshot] = []
         self._window_ends_s = float("inf")
 
@@ -77,11 +82,13 @@ class Composer:
                 self.put(state(self._origin, seen))
             if seen.alarms is not self._alarms:
                 self._tell_alarms(seen)
-            if seen.at_s >= self._window_ends_s:
-                self._tell_pressure()
-            if not window:
-                self._window_ends_s = seen.at_s + PRESSURE_EVERY_S - 0.001
-            window.append(seen)
+            if seen.at_s - self._sampled_at_s >= self._sample_s:
+                self._sampled_at_s = seen.at_s
+                if seen.at_s >= self._window_ends_s:
+                    self._tell_pressure()
+                if not window:
+                    self._window_ends_s = seen.at_s + PRESSURE_EVERY_S - 0.001
+                window.append(seen)
 
     def _tell_alarms(self, seen: Snapshot) -> None:
         if seen.alarms != self._alarms:

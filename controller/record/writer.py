@@ -236,6 +236,12 @@ class InlineJournal(_Desk):
             self._due_s = seen.at_s + SECOND_S
             self._work(True)
 
+    def next_event(self) -> tuple[int, bytes] | None:
+        """The same; what does not fit in the window is read from the file when its turn comes."""
+        if not self._unpublished and self._loaded < self._journal.last_seq:
+            self._guarded(self._refill)
+        return super().next_event()
+
     def flush(self, timeout_s: float = 0.0) -> bool:  # noqa: ARG002 -- the face of both
         """Store all that waits, now. Whether it was stored."""
         self._work(True)
