@@ -322,8 +322,15 @@ def test_the_last_time_before_the_wrap_may_be_quoted() -> None:
 
 @pytest.mark.parametrize(
     ("duty0", "flags0", "duty1", "flags1", "taken"),
-    [(1000, PUMP, 0, 0, True), (1001, PUMP, 0, 0, False), (0, 0, 1001, 0, False), (0, 0, 1000, 7, True)]
-    + [(5, 8, 0, 0, False), (5, PUMP, 0, 8, False), (5, PUMP, 0, 255, False)],
+    [
+        (1000, PUMP, 0, 0, True),
+        (1001, PUMP, 0, 0, False),
+        (0, 0, 1001, 0, False),
+        (0, 0, 1000, 7, True),
+        (5, 8, 0, 0, False),
+        (5, PUMP, 0, 8, False),
+        (5, PUMP, 0, 255, False),
+    ],
 )
 def test_values_out_of_bounds_refuse_the_whole_lease(
     duty0: int, flags0: int, duty1: int, flags1: int, taken: bool
@@ -427,8 +434,13 @@ def test_an_arm_that_widens_is_refused(values: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("channels", "values"),
-    [(1, (3300, 0, 1200000, 0)), (1, (1, 0, 1, 0)), (2, (0, 3300, 0, 1200000)), (2, (1, 1, 1, 1))]
-    + [(1, (2500, 0, 1000, 1200001))],  # the time of a channel not in use says nothing
+    [
+        (1, (3300, 0, 1200000, 0)),
+        (1, (1, 0, 1, 0)),
+        (2, (0, 3300, 0, 1200000)),
+        (2, (1, 1, 1, 1)),
+        (1, (2500, 0, 1000, 1200001)),  # the time of a channel not in use says nothing
+    ],
 )
 def test_an_arm_within_the_limits_is_taken(channels: int, values: tuple[int, ...]) -> None:
     rig = ready(channels)
@@ -677,12 +689,13 @@ def test_restricted_time_stands_still_below_15_and_goes_on_after() -> None:
     assert rig.tripped == "restricted_time"
 
 
-def test_180_s_below_15_give_the_restricted_time_back() -> None:
+@pytest.mark.parametrize("low_ms", [180000, 200000])
+def test_180_s_below_15_give_the_restricted_time_back(low_ms: int) -> None:
     rig = armed(left0=1000)
     rig.b[0] = 1000
     rig.hold(900, HELD)
     rig.b[0] = 149
-    rig.hold(180000, 0)
+    rig.hold(low_ms, 0)
     rig.b[0] = 1000
     rig.hold(990, HELD)
     assert rig.tripped == ""
