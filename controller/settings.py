@@ -1,6 +1,6 @@
 """A bench's TOML file, typed and bounded. `load(path)` is the only door.
 
-Imports `core.limits` (which a bench may only tighten) and the TOML door. Every complaint is a `BadInput`, one line that
+Imports `core` (whose limits a bench may only tighten) and the TOML door. Every complaint is a `BadInput`, one line that
 names file and key. `CONFIG.md` is generated from these structs: `python -m controller.settings_doc`.
 """
 
@@ -15,6 +15,7 @@ from msgspec import Meta, Struct, structs
 
 from controller.core import limits as hard
 from controller.core.model import Limb
+from controller.core.regulator import RegulatorSettings
 from controller.tomlfile import MISSING, BadInput, convert, read, read_text
 
 Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,253}\Z", extra={"must": "a host name or an address"})]
@@ -54,17 +55,18 @@ class GuardSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RegulatorTable(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the regulator may expect of this bench's pneumatics. Nominal: it learns the rest as it goes."""
+    """What the regulator may expect of this bench. It learns the rest from each inflation and each repetition."""
 
     enabled: Annotated[
         bool, Meta(description="`false` closes the cuff at target and neither tops up nor vents until the next release")
     ] = True
-    pump_l_min: Annotated[float, Meta(ge=0.5, le=10.0, description="free flow of the pump at full duty")] = 2.5
-    pump_stall_mmhg: Annotated[float, Meta(ge=280.0, le=900.0, description="pressure at which the pump stalls")] = 450.0
-    volume_ml: Annotated[float, Meta(ge=50.0, le=1500.0, description="volume of the inflated cuff with its hose")] = (
-        400.0
-    )
-    vent_tau_s: Annotated[float, Meta(ge=0.1, le=3.0, description="time in which the open vent lets out 63 %")] = 0.8
+    pump_dead_band: Annotated[
+        float, Meta(ge=0.0, le=0.6, description="duty, 0 to 1, below which the pump stands still")
+    ] = 0.15
+    pump_rate_mmhg_s: Annotated[
+        float,
+        Meta(ge=2.0, le=200.0, description="rise at full duty near the target, until an inflation has shown it"),
+    ] = 25.0
 
 
 class LimitsTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,6 +148,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
             limb_cap_arm_s=table.limb_cap_arm_s,
             limb_cap_leg_s=table.limb_cap_leg_s,
             exercise_cap_s=table.exercise_cap_s,
+        )
+
+    def core_regulator(self) -> RegulatorSettings:
+        """The regulator's settings as the core takes them."""
+        table = self.regulator
+        return RegulatorSettings(
+            regulated=table.enabled,
+            pump_dead_band=table.pump_dead_band,
+            pump_rate_mmhg_s=table.pump_rate_mmhg_s,
         )
 
 

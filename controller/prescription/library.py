@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from controller.tomlfile import MISSING, BadInput
+from controller.tomlfile import MISSING, BadInput, shown
 
 from .protocol import Protocol, load_protocol
 
@@ -18,7 +18,7 @@ CHECKOUT: Final = _PACKAGE.parent / "config" / "protocols"  # in a checkout or a
 def folders(extra: Path | None = None) -> tuple[Path, ...]:
     """The folders that exist, first come first served. `extra` is `--protocols`. Raises BadInput when it is none."""
     if extra is not None and not extra.is_dir():
-        raise BadInput("--protocols", "", extra, "a folder that exists")
+        raise BadInput(f"--protocols = {extra}", "", MISSING, "a folder that exists")
     return tuple(folder for folder in (extra, SYSTEM, PACKAGED, CHECKOUT) if folder is not None and folder.is_dir())
 
 
@@ -37,5 +37,5 @@ def named(name: str, extra: Path | None = None) -> Protocol:
     found = find_protocols(extra)
     if name not in found:
         known = ", ".join(found) or "none found; see --protocols"
-        raise BadInput("PROTOCOL", "", MISSING, f'one of those found: {known} (and is "{name}")')
+        raise BadInput(f"PROTOCOL = {shown(name)}", "", MISSING, f"one of those found: {known}")
     return load_protocol(found[name])
