@@ -39,6 +39,7 @@ LASTING_S: Final = 2.0  # a connection that held so long starts again with the f
 LOST_AFTER_S: Final = 5.0  # [J] without a word of the broker for this long, it is called lost
 WORK_EVERY_S: Final = 0.05
 DRAIN_SHARE: Final = 0.6  # of the time that `close` has, for what still waits; the rest is for saying goodbye
+ABANDON_S: Final = 0.1
 _WAITING_MAX: Final = {"pressure": 25}  # 5 s of it
 _WAITING_MAX_OTHERS: Final = 20
 
@@ -78,6 +79,7 @@ class Publisher:
         self._work = asyncio.Event()
         self._closing = asyncio.Event()
         self._drain_until_s = inf
+        self._connected = False
         self._heard_at_s = -inf  # when the broker last acknowledged anything
         self._trouble = "not connected yet"
         self._notices: tuple[Notice, ...] = ()
@@ -100,7 +102,7 @@ class Publisher:
         try:
             await asyncio.wait({self._task})
         finally:
-            self._task.cancel()
+            await self._abandon()
         if not self._task.cancelled():
             self._task.result()
 
@@ -112,9 +114,15 @@ class Publisher:
         self._work.set()
         if self._task is None or self._task.done():
             return
-        await asyncio.wait({self._task}, timeout=0.9 * loop_s)
-        if self._task.cancel():
-            await asyncio.wait({self._task}, timeout=0.1 * loop_s)
+        for _ in range(2):  # an attempt under way gets half of the time, a connection all of it
+            await asyncio.wait({self._task}, timeout=0.45 * loop_s)
+            if not self._connected:
+                break
+        await self._abandon()
+
+    async def _abandon(self) -> None:
+        if self._task is not None and self._task.cancel():
+            await asyncio.wait({self._task}, timeout=ABANDON_S * self._speed)
 
     # --- the work ------------------------------------------------------------------------------------------------
 
@@ -163,10 +171,9 @@ class Publisher:
     async def _converse(self) -> str:
         """One connection, from its attempt to its end. Returns why it ended."""
         client = self._client()
-        connected = False
         try:
             await client.__aenter__()
-            connected = True
+            self._connected = True
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(_watch(client))
                 await self._speak(client)
@@ -177,7 +184,8 @@ class Publisher:
                 error = error.exceptions[0]
             return str(error) or type(error).__name__
         finally:
-            _let_go(client, politely=not connected and not self._closing.is_set())
+            _let_go(client, politely=not self._connected and not self._closing.is_set())
+            self._connected = False
         return "closed"
 
     def _client(self) -> aiomqtt.Client:

@@ -65,12 +65,12 @@ class _Stretch:
             if off <= 0.05 * target:
                 self.in_5_s += dt_s
 
-    def rest(self, pressure: float, target: float, dt_s: float, phase: Phase, now_s: float) -> None:
+    def rest(self, pressure: float, target: float, dt_s: float, held: bool, now_s: float) -> None:
         if pressure < EMPTY_MMHG:
             self.empty_s += dt_s
             if self.empty_after_s != self.empty_after_s and self.release_due_s == self.release_due_s:
                 self.empty_after_s = now_s - self.release_due_s
-        elif phase is Phase.HOLDING:
+        elif held:
             self.held_s += dt_s
             if abs(pressure - target) <= 0.05 * target:
                 self.held_in_5_s += dt_s
@@ -164,7 +164,8 @@ class SessionReport:
                     book.set.add(pressure, book.target_mmhg, dt_s)
                     book.set.end_s = now_s
             elif book.rest is not None:
-                book.rest.rest(pressure, book.target_mmhg, dt_s, phase, now_s)
+                held = phase is Phase.HOLDING and not _before_a_set(state)  # waiting at target for a set is no rest
+                book.rest.rest(pressure, book.target_mmhg, dt_s, held, now_s)
             if book.inflation is not None or phase is Phase.INFLATING:
                 self._inflate(book, state, pressure, now_s)
         if self._outcome is not None:
@@ -180,11 +181,10 @@ class SessionReport:
         one.overshoot = max(one.overshoot, over)
         if one.reached_s != one.reached_s and over >= -AT_TARGET_MMHG:
             one.reached_s = now_s
-        step, phase = state.session.step, state.session.phase
-        if phase is Phase.INFLATING:
+        phase = state.session.phase
+        if phase is Phase.INFLATING or (phase is Phase.HOLDING and _before_a_set(state)):
             return
-        before_a_set = phase is Phase.HOLDING and step is not None and step.kind is StepKind.SET
-        if not before_a_set and (phase is not Phase.HOLDING or not now_s - one.reached_s < OVERSHOOT_S):
+        if phase is not Phase.HOLDING or not now_s - one.reached_s < OVERSHOOT_S:
             self._close_inflation(book)
 
     def _close_inflation(self, book: _Book) -> None:
@@ -389,6 +389,11 @@ _OUTCOMES: Final[dict[str, Literal["completed", "stopped", "tripped"]]] = {
     "stopped": "stopped",
     "tripped": "tripped",
 }
+
+
+def _before_a_set(state: CoreState) -> bool:
+    step = state.session.step
+    return step is not None and step.kind is StepKind.SET
 
 
 def _int(some: object) -> int:

@@ -273,7 +273,11 @@ class JournalThread(_Desk):
             self._wake.clear()
             asked = self._asked
             turns += 1
-            self._work(turns % round(SECOND_S / WORK_EVERY_S) == 0 or asked > self._answered)
+            try:
+                self._work(turns % round(SECOND_S / WORK_EVERY_S) == 0 or asked > self._answered)
+            except Exception as error:  # this thread must outlive whatever it meets
+                self._failed = f"{type(error).__name__}: {error}"
+                self._tell()
             self._answered = asked
             self._done.set()
         self._work(True)
