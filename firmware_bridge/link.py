@@ -121,6 +121,8 @@ class HostLink:
         """A fresh handshake, then ARM: rounded down, 0 for a cuff that is not in use. The outcome is in the statuses;
         without an answer within ORDER_LAPSES_S it is forgotten."""
         self._now_s = now_s
+        if now_s < self._retry_at_s:
+            return  # nothing to arm at the other end: `fault` says so
         waiting = self._arm is not None
         ceilings = [_units(ceiling, 10.0, 0xFFFF) for ceiling in (*ceilings_mmhg, 0.0)]
         left = [_units(seconds, 1000.0, 0xFFFFFFFF) for seconds in (*restricted_left_s, 0.0)]
@@ -167,6 +169,7 @@ class HostLink:
         _, _, seq, _, boot_id, guard_ms, _, channels = message
         self._nonce = -1
         if channels < self._channels:
+            self._welcomed = False
             self.fault = (
                 f"the guard drives {channels} cuff, this bench has {self._channels}: "
                 "correct the bench's file or take a guard for two"
@@ -209,6 +212,8 @@ class HostLink:
         self._offset_s = offset_s
         self._heard_at_s = now_s
         at_s = guard_s + offset_s
+        if at_s > now_s:
+            at_s = now_s  # rounding
         if now_s - at_s > SILENT_S:
             self.late_statuses += 1
         enabled, vent_open, dump_open = _OUTPUTS[flags0]
