@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import run, verbs
+from . import demo, protocols, run, schema, verbs, watch
 from .options import BAD_INPUT, DONE, FAILED, Refused, choice
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -29,7 +29,7 @@ def build() -> typer.Typer:
         "trust. Not a certified medical device.",
     )
     app.callback(invoke_without_command=True)(manchet)
-    for group in (run, verbs):
+    for group in (run, demo, watch, protocols, schema, verbs):
         group.register(app)
     app.command("safe")(safe)
     return app
@@ -101,9 +101,19 @@ def execute(arguments: Sequence[str]) -> int:
         said = getattr(error, "format_message", None)  # typer's own: wrong option, missing option, no such command
         if said is not None:
             return _complain(said(), BAD_INPUT)
+        if _is_bad_input(error):
+            return _complain(str(error), BAD_INPUT)
         logging.getLogger(__name__).debug("the command failed", exc_info=True)
         return _complain(f"failed: {type(error).__name__}: {error} (--log-level debug says where)", FAILED)
     return code if isinstance(code, int) else DONE
+
+
+def _is_bad_input(error: Exception) -> bool:
+    """Whether a room refused what it was given. Imported here: most commands never need it."""
+    from ..prescription.prescribe import Refused as RefusedPrescription
+    from ..tomlfile import BadInput
+
+    return isinstance(error, BadInput | RefusedPrescription)
 
 
 def _complain(text: str, code: int) -> int:

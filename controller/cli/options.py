@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from ..bedside.client import NoAnswer, NoService
+
 DONE: Final = 0
 FAILED: Final = 1  # refused or failed
 BAD_INPUT: Final = 2
@@ -25,6 +27,13 @@ class Refused(Exception):
     def __init__(self, text: str, code: int = BAD_INPUT) -> None:
         super().__init__(text)
         self.code = code
+
+
+def as_exit(error: Exception) -> int:
+    """The exit code of what the bedside client raised."""
+    if isinstance(error, NoService):
+        return NO_SERVICE
+    return NO_ANSWER if isinstance(error, NoAnswer) else BAD_INPUT
 
 
 def parse_number(name: str, value: object, low: float, high: float, unit: str = "") -> float:

@@ -20,12 +20,11 @@ from .options import (
     BAD_INPUT,
     DONE,
     FAILED,
-    NO_ANSWER,
-    NO_SERVICE,
     AsJson,
     Bench,
     Refused,
     Socket,
+    as_exit,
     choice,
     number,
     read_file,
@@ -170,10 +169,9 @@ def say(verb: str, args: Mapping[str, object], bench: str, path: str, as_json: b
     try:
         reply = ask(find_socket(bench, path), verb, args)
     except (NoService, NoAnswer, Unclear) as error:
-        code = {NoService: NO_SERVICE, NoAnswer: NO_ANSWER, Unclear: BAD_INPUT}[type(error)]
         if as_json:
             _print_json({"ok": False, "verb": verb, "text": str(error)})
-        raise Refused(str(error), code) from None
+        raise Refused(str(error), as_exit(error)) from None
     if as_json:
         _print_json(reply)
     elif reply["ok"]:
