@@ -60,7 +60,7 @@ def will(origin: Origin, at_s: float) -> Status:
 
 _LIMBS: Final[dict[str, Literal["leg", "arm"]]] = {"leg": "leg", "arm": "arm"}
 _SIDES: Final[dict[str, Literal["left", "right"]]] = {"left": "left", "right": "right"}
-_OUTCOMES: Final[dict[str, Literal["completed", "stopped", "tripped"]]] = {
+OUTCOMES: Final[dict[str, Literal["completed", "stopped", "tripped"]]] = {
     "completed": "completed",
     "stopped": "stopped",
     "tripped": "tripped",
@@ -100,7 +100,7 @@ def state(origin: Origin, seen: Snapshot) -> State:
         set_left_s=seconds(seen.set_left_s),
         rest_left_s=seconds(seen.rest_left_s),
         session_left_s=seconds(seen.session_left_s),
-        outcome=_OUTCOMES.get(seen.outcome, ""),
+        outcome=OUTCOMES.get(seen.outcome, ""),
         highest_alarm=None if highest is None else HighestAlarm(condition=highest.condition, priority=highest.priority),
         cuffs=tuple(cuffs),
     )

@@ -188,30 +188,32 @@ class Journal:
     def _rows(self, trace: Iterable[StampedSnapshot]) -> Iterator[tuple[object, ...]]:
         boot_id = self._origin.boot_id
         for wall_s, seen in trace:
-            wall_ms, at_ms = round(wall_s * 1e3), round(seen.at_s * 1e3)
+            wall_ms, at_ms, phase = round(wall_s * 1e3), round(seen.at_s * 1e3), _PLAIN[seen.phase]
             for index, one in enumerate(seen.cuffs):
                 yield (
                     wall_ms,
                     at_ms,
                     boot_id,
                     index + 1,
-                    seen.phase,
+                    phase,
                     seen.set_index,
                     seen.repetition,
                     _dmmhg(one.a_mmhg),
                     _dmmhg(one.b_mmhg),
                     _dmmhg(one.target_mmhg),
                     round(one.pump_duty * 1e3) if 0.0 <= one.pump_duty <= 1.0 else -1,
-                    one.vent_open,
-                    one.dump_open,
+                    1 if one.vent_open else 0,
+                    1 if one.dump_open else 0,
                 )
 
     def prune(self, now_wall_s: float) -> int:
-        """Drop some of the trace older than 90 days. Rows dropped; call again while it is not 0."""
-        oldest_ms = round((now_wall_s - TRACE_KEPT_S) * 1e3)
+        """Drop some of the trace older than 90 days. Rows dropped; call again while it is not 0. Nothing is dropped
+        on the word of a clock that is not set."""
+        if not self._origin.clock_synced():
+            return 0
         return self._db.execute(
-            "DELETE FROM trace WHERE id IN (SELECT id FROM trace WHERE wall_ms < ? LIMIT ?)",
-            (oldest_ms, _PRUNED_AT_ONCE),
+            "DELETE FROM trace WHERE id IN (SELECT id FROM trace ORDER BY id LIMIT ?) AND wall_ms < ?",
+            (_PRUNED_AT_ONCE, round((now_wall_s - TRACE_KEPT_S) * 1e3)),
         ).rowcount
 
     # --- the outbox ----------------------------------------------------------------------------------------------
@@ -239,6 +241,7 @@ class Journal:
         self._db.close()
 
 
+_PLAIN: Final = {phase: phase.value for phase in Phase}  # sqlite3 looks for an adapter of an enum's, at each row
 _INSERT_EVENT: Final = "INSERT INTO events (seq, kind, phase, payload, hash) VALUES (?, ?, ?, ?, ?)"
 _UPSERT_LIMB: Final = (
     "INSERT OR REPLACE INTO limb_clocks (code, limb, side, restricted_s, wall_s) VALUES (?, ?, ?, ?, ?)"

@@ -25,7 +25,7 @@ from ..messages import (
     SetSummary,
     TripSummary,
 )
-from ..payloads import mmhg
+from ..payloads import OUTCOMES, mmhg
 
 AT_TARGET_MMHG: Final = 2.0
 OVERSHOOT_S: Final = 2.0  # how long overshoot is looked for where no repetition follows
@@ -52,7 +52,8 @@ class _Stretch:
     release_due_s: float = nan
     empty_after_s: float = nan
 
-    def add(self, pressure: float, target: float, dt_s: float) -> None:
+    def add(self, pressure: float, target: float, dt_s: float, now_s: float) -> None:
+        self.end_s = now_s
         self.known_s += dt_s
         self.area += pressure * dt_s
         if pressure > self.highest:
@@ -161,8 +162,7 @@ class SessionReport:
                 book.above_lop_s += dt_s
             if book.set is not None:
                 if phase is Phase.WORKING or phase is Phase.MOVING or phase is Phase.HOLDING:
-                    book.set.add(pressure, book.target_mmhg, dt_s)
-                    book.set.end_s = now_s
+                    book.set.add(pressure, book.target_mmhg, dt_s, now_s)
             elif book.rest is not None:
                 held = phase is Phase.HOLDING and not _before_a_set(state)  # waiting at target for a set is no rest
                 book.rest.rest(pressure, book.target_mmhg, dt_s, held, now_s)
@@ -239,7 +239,7 @@ class SessionReport:
                 if alarm.condition == data.get("condition") and alarm.cleared_at_s is None:
                     alarm.cleared_at_s = self._since_start(now_s)
         elif kind is EventKind.SESSION_ENDED:
-            self._outcome = _OUTCOMES.get(str(data.get("outcome")), "stopped")
+            self._outcome = OUTCOMES.get(str(data.get("outcome")), "stopped")
 
     def _begin(self, state: CoreState, now_s: float) -> None:
         session = state.session
@@ -382,13 +382,6 @@ class SessionReport:
 
     def _since_start(self, at_s: float) -> float:
         return round(at_s - self._started_s, 2)
-
-
-_OUTCOMES: Final[dict[str, Literal["completed", "stopped", "tripped"]]] = {
-    "completed": "completed",
-    "stopped": "stopped",
-    "tripped": "tripped",
-}
 
 
 def _before_a_set(state: CoreState) -> bool:

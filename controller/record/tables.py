@@ -38,7 +38,6 @@ CREATE TABLE trace (                -- 10 Hz and cuff; pressures in 0.1 mmHg, NU
     a_dmmhg INTEGER, b_dmmhg INTEGER, target_dmmhg INTEGER,
     pump_permille INTEGER NOT NULL, vent_open INTEGER NOT NULL, dump_open INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX trace_by_time ON trace (wall_ms);
 """
     + _REFUSE.format(table="identity")
     + _REFUSE.format(table="events")

@@ -141,7 +141,8 @@ class _Desk:
 
     def _write(self, events: list[Stamped], rows: list[StampedSnapshot], summaries: list[Session]) -> None:
         cursor = self._acknowledged
-        stored = self._journal.store(events, [row for row in rows if _worth(row[1])], summaries, cursor)
+        moved = cursor if cursor > self._kept else None
+        stored = self._journal.store(events, [row for row in rows if _worth(row[1])], summaries, moved)
         self._kept = cursor
         self._hand_over(stored)
 

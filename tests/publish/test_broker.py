@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from controller.clock import scaled_loop
 from controller.core.model import Happened, Phase, Snapshot
 from controller.messages import Info, Origin, Versions
 from controller.publish.mqtt import Broker, Publisher
@@ -35,9 +36,11 @@ async def until(true: Callable[[], object], within_s: float, what: str) -> float
 class Bench:
     """A journal, a publisher, and something that ticks."""
 
-    def __init__(self, port: int, origin: Origin, path: Path, snapshot: Callable[..., Snapshot]) -> None:
+    def __init__(
+        self, port: int, origin: Origin, path: Path, snapshot: Callable[..., Snapshot], speed: float = 1.0
+    ) -> None:
         self.journal = JournalThread(Journal(path, origin), origin.wall_s)
-        self.publisher = Publisher(Broker("127.0.0.1", port), origin, self.journal)
+        self.publisher = Publisher(Broker("127.0.0.1", port), origin, self.journal, speed)
         self.recorded = 0
         self.latest_s = 0.0  # how late a tick came, at most
         self._snapshot = snapshot
@@ -222,3 +225,36 @@ def test_pressure_comes_five_times_a_second(listen: Any, bench: Bench) -> None:
         assert listener.of("state")[-1]["phase"] == Phase.WORKING
 
     asyncio.run(run())
+
+
+def test_at_twenty_times_real_time(
+    broker: Any, listen: Any, origin: Origin, tmp_path: Path, snapshot: Callable[..., Snapshot], happened: Any
+) -> None:
+    """The loop's seconds are short, the network's are not: nothing times out early, and it is back as soon."""
+    speed = 20.0
+    bench = Bench(broker.port, origin, tmp_path / "journal.db", snapshot, speed)
+
+    async def run() -> None:
+        listener = listen()
+        async with bench.running():
+            bench.record(happened, 50)
+            await until(lambda: len(listener.events()) == 50, 5.0, "50 events")
+            broker.signal(signal.SIGSTOP)  # 1.5 s: 30 s of the loop, longer than any timeout that was not multiplied
+            began_s = time.monotonic()
+            await until(lambda: time.monotonic() - began_s > 1.5, 5.0, "1.5 s")
+            assert not bench.publisher.notices()
+            broker.signal(signal.SIGCONT)
+            bench.record(happened, 50)
+            await until(lambda: len(listener.events()) == 100, BACK_WITHIN_S, "100 events")
+            assert [state["state"] for state in listener.of("status")].count("lost") == 0
+            broker.kill()
+            broker.start()
+            heard = len(listener.heard)
+            await until(lambda: "status" in [name for name, *_ in listener.heard[heard:]], 5.0, "status again")
+            began_s = time.monotonic()
+            await bench.publisher.close(2.0)
+            assert time.monotonic() - began_s < 2.0
+            await until(lambda: listener.of("status")[-1]["state"] == "disconnected", 2.0, "disconnected")
+
+    with asyncio.Runner(loop_factory=lambda: scaled_loop(speed)) as runner:
+        runner.run(run())

@@ -273,6 +273,13 @@ def test_trace_is_pruned_after_90_days(origin: Origin, snapshot: Callable[..., S
     journal.close()
 
 
+def test_nothing_is_pruned_on_the_word_of_an_unset_clock(snapshot: Callable[..., Snapshot]) -> None:
+    journal = Journal(MEMORY, Origin("b", "b", lambda: 0.0, lambda: False))
+    journal.store(trace=[(0.0, snapshot(0.1))])
+    assert journal.prune(1e9) == 0
+    journal.close()
+
+
 def test_migrations_from_every_version(path: Path, origin: Origin, monkeypatch: Any) -> None:
     """A file of an older version is brought up to date, and what was in it stays."""
     Journal(path, origin).close()
