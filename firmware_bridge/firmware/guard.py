@@ -77,11 +77,6 @@ class Channel:
         self.duty = 0
         self.flags = 0
 
-    def unseen(self) -> None:
-        """Time passed that nobody watched: an empty cuff must be seen empty anew."""
-        self.empty_ms = 0
-        self.low_ms = 0
-
     def watch(self, b_dmmhg: int, passed_ms: int, armed: bool) -> int:
         """Judge a reading after `passed_ms` more of the outputs as they are. Why to trip, or NONE."""
         missing = b_dmmhg < IMPLAUSIBLE_DMMHG
@@ -102,10 +97,11 @@ class Channel:
             if self.flags & VENT_CLOSED:
                 self.empty_ms = 0
                 self.known_empty = False
-            elif self.empty_ms < EMPTY_CONFIRM_MS:
-                self.empty_ms += passed_ms
             else:
-                self.known_empty = True
+                if self.empty_ms < EMPTY_CONFIRM_MS:
+                    self.empty_ms += passed_ms
+                if self.empty_ms >= EMPTY_CONFIRM_MS:
+                    self.known_empty = True
         if b_dmmhg >= ABSOLUTE_CEILING_DMMHG:
             return wire.ABSOLUTE_CEILING
         if armed and self.ceiling_dmmhg:
@@ -187,9 +183,9 @@ class Guard:
         passed_ms = ticks_diff(now_ms, self._pass_ms)
         self._pass_ms = now_ms
         if passed_ms < 0 or passed_ms > PASS_LATE_MS:
-            passed_ms = 0  # nobody was looking: nothing is known of that time
+            passed_ms = 0  # nobody was looking: an empty cuff must be seen empty anew
             for channel in self._channels:
-                channel.unseen()
+                channel.empty_ms = 0
         if self._noise_ms:
             self._noise_ms = max(0, self._noise_ms - passed_ms)
         self._estop_ok = estop_ok

@@ -118,6 +118,8 @@ VENTED = ((0, 0), (0, 0))
 def test_boots_vented_and_silent() -> None:
     rig = Rig()
     assert rig.outputs == VENTED
+    for channel in rig.guard.outputs:
+        assert (channel.ceiling_dmmhg, channel.left_ms, channel.known_empty) == (0, 0, False)
     rig.passes(1000)
     assert rig.outputs == VENTED
     assert rig.guard.take_bytes() == b""
@@ -138,6 +140,29 @@ def test_a_trip_is_heard_even_before_a_hello() -> None:
     rig = ready()
     rig.say(wire.trip)
     assert rig.tripped == "host_trip"
+
+
+def test_a_status_before_the_first_pass_knows_no_pressure_and_no_estop_loop() -> None:
+    rig = Rig(2)
+    rig.hello()
+    rig.say(wire.trip)
+    (status,) = rig.heard()
+    assert (status[8], status[14], status[17]) == (0, NO, NO)
+
+
+def test_a_sensor_that_never_answered_is_no_trip_and_no_arm() -> None:
+    rig = Rig()
+    rig.b[0] = NO
+    rig.passes(1000)
+    rig.arm()
+    assert rig.refused() == "a cuff is not known to be empty"
+
+
+def test_the_firmware_version_is_said() -> None:
+    rig = Rig(2)
+    rig.say(wire.hello, 7)
+    (welcome,) = rig.heard()
+    assert welcome[3:] == (7, BOOT, rig.now_ms, 0x0100, 2)
 
 
 def test_status_at_50_hz_once_greeted_and_at_once_on_a_change() -> None:
@@ -195,7 +220,7 @@ def test_frames_nobody_fetches_do_not_pile_up() -> None:
     rig.hello()
     rig.passes(10000)
     messages = rig.heard()
-    assert len(messages) == firmware_guard.MAX_WAITING
+    assert len(messages) == firmware_guard.MAX_WAITING == 8
     assert messages[-1][3] == rig.now_ms  # the newest are kept
 
 
@@ -806,9 +831,7 @@ def test_one_good_reading_begins_the_100_ms_anew() -> None:
 
 
 def test_a_cuff_known_empty_needs_no_sensor_while_its_vent_stays_open() -> None:
-    rig = ready()
-    rig.tick()
-    rig.arm()
+    rig = armed()  # half a second to the millisecond
     rig.b[0] = NO
     rig.hold(5000, 0)
     assert rig.tripped == ""
