@@ -107,8 +107,10 @@ def update(
     over = state.paused_until_s and not now_s < state.paused_until_s
     if not findings and state.quiet and not over and notices == state.told:
         return state, ()
-    listed = {(one.rule, one.cuff): one for one in reversed(findings)}
-    told = {(one.condition, -1): one for one in reversed(notices) if (one.condition, -1) not in listed}
+    listed: dict[tuple[str, int], Finding] = {}
+    for finding in findings:
+        listed.setdefault((finding.rule, finding.cuff), finding)
+    told = {(one.condition, -1): one for one in notices if (one.condition, -1) not in listed}
     kept: list[Alarm] = []
     changes: list[AlarmChange] = []
     for alarm in state.alarms:

@@ -118,7 +118,7 @@ def new_phase(run: Run, was: Phase) -> None:
     if was is not Phase.INFLATING:  # an inflation belongs to the set or hold after it
         run.lop_sum_s = 0.0
     run.lop_hold_s = run.inflating_s = run.above_s = run.under_s = run.off_target_s = 0.0
-    run.mean_sum_mmhg_s = run.mean_s = 0.0
+    run.topping_s = run.mean_sum_mmhg_s = run.mean_s = 0.0
     run.mean_repetition = -1
     run.rise_from_mmhg, run.unrisen_s = inf, 0.0
 

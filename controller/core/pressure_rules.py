@@ -80,20 +80,23 @@ def above_target(run: Run, m: Moment) -> Finding | None:
     if watch is None:
         return None
     target = watch.target_mmhg
-    high = target + max(ABOVE_TARGET_MMHG, ABOVE_TARGET_SHARE * target)
-    if m.limb_mmhg <= high:
+    over = m.limb_mmhg - target
+    if over <= ABOVE_TARGET_MMHG or over <= ABOVE_TARGET_SHARE * target:
         run.above_s = 0.0
     else:
         run.above_s += m.dt_s
     mean = _mean_mmhg(run, m)
-    mean_high = target + max(MEAN_ABOVE_MMHG, MEAN_ABOVE_SHARE * target)
     if run.above_s >= ABOVE_TARGET_S:
+        high = target + max(ABOVE_TARGET_MMHG, ABOVE_TARGET_SHARE * target)
         text = f"cuff {m.cuff + 1} at {m.limb_mmhg:.0f} mmHg, {run.above_s:.1f} s above {high:.0f} mmHg"
         return Finding("above_target", m.cuff, m.limb_mmhg, high, "mmHg", text, m.now_s)
-    if mean is None or mean <= mean_high:
+    if mean is None:
         return None
-    text = f"cuff {m.cuff + 1} at {mean:.0f} mmHg on average, must stay below {mean_high:.0f} mmHg"
-    return Finding("above_target", m.cuff, mean, mean_high, "mmHg", text, m.now_s)
+    high = target + max(MEAN_ABOVE_MMHG, MEAN_ABOVE_SHARE * target)
+    if mean <= high:
+        return None
+    text = f"cuff {m.cuff + 1} at {mean:.0f} mmHg on average, must stay below {high:.0f} mmHg"
+    return Finding("above_target", m.cuff, mean, high, "mmHg", text, m.now_s)
 
 
 def _mean_mmhg(run: Run, m: Moment) -> float | None:
@@ -140,9 +143,12 @@ def off_target(run: Run, m: Moment) -> Finding | None:
     watch = m.use
     if watch is None:
         return None
+    if m.now_s - m.watch.last_cue_at_s < OFF_TARGET_CUE_S:
+        run.off_target_s = 0.0
+        return None
     target = watch.target_mmhg
     band = min(OFF_TARGET_MOST_MMHG, max(OFF_TARGET_LEAST_MMHG, OFF_TARGET_SHARE * target))
-    if m.now_s - m.watch.last_cue_at_s < OFF_TARGET_CUE_S or abs(m.limb_mmhg - target) <= band:
+    if abs(m.limb_mmhg - target) <= band:
         run.off_target_s = 0.0
         return None
     run.off_target_s += m.dt_s
@@ -207,8 +213,7 @@ def too_long(run: Run, m: Moment) -> Finding | None:  # noqa: ARG001
     watch = m.use
     if watch is None:
         return None
-    limb_s = min(watch.limb_cap_s, m.limits.limb_cap_s(watch.limb))
-    exercise_s = min(watch.exercise_cap_s, m.limits.exercise_cap_s)
+    limb_s, exercise_s = watch.limb_cap_s, watch.exercise_cap_s
     if watch.restricted_s < limb_s and watch.exercise_restricted_s < exercise_s:
         return None
     limb = not watch.restricted_s < limb_s

@@ -62,6 +62,8 @@ from .trust_rules import (
 
 STARTUP_S: Final = 1.0  # [J] for sensors and guard to say their first word
 CLOSED: Final = CuffOutputs(0.0, False, False, False)  # holds what is in the cuff
+_Sorted = tuple[tuple[Finding, ...], tuple[Finding, ...], tuple[Finding, ...]]
+_NOTHING: Final[_Sorted] = ((), (), ())
 _UNSEEN: Final = Seen(nan, nan, nan, nan, nan, False, False)
 
 
@@ -219,8 +221,8 @@ def supervise(
     if watch.unattended:
         found.append(unattended(now_s))
     in_phase = IN_PHASE[phase]
-    moments: list[Moment] = []
     runs: list[Run] = []
+    outputs: list[CuffOutputs] = []
     for cuff, old in enumerate(new.runs):
         run = moment.fork(old)
         m = _moment(cuff, sight, seen, watch, given, limits, now_s)
@@ -232,18 +234,14 @@ def supervise(
             if finding is not None:
                 found.append(finding)
         runs.append(run)
-        moments.append(m)
+        outputs.append(_permit(demand.cuffs[cuff] if cuff < len(demand.cuffs) else DEMAND_VENT, run, m))
     new.runs = tuple(runs)
     new.phase = phase
-    trips, ends, alarms = _sort(new, found, excused) if found else ((), (), ())
+    trips, ends, alarms = _sort(new, found, excused) if found else _NOTHING
     if trips:
         new.tripped = True
     if new.tripped or ends or phase not in MAY_INFLATE:
         return Verdict(new, new.vented, trips, ends, alarms)
-    outputs = [
-        _permit(demand.cuffs[m.cuff] if m.cuff < len(demand.cuffs) else DEMAND_VENT, run, m)
-        for run, m in zip(runs, moments, strict=True)
-    ]
     return Verdict(new, tuple(outputs), trips, ends, alarms)
 
 
@@ -298,9 +296,7 @@ def _moment(
     )
 
 
-def _sort(
-    new: SafetyState, found: list[Finding], excused: bool
-) -> tuple[tuple[Finding, ...], tuple[Finding, ...], tuple[Finding, ...]]:
+def _sort(new: SafetyState, found: list[Finding], excused: bool) -> _Sorted:
     """Trips, ends and alarms, by what each rule does and by what is latched already."""
     if excused:
         loud = new.unseen and new.reset and new.unseen_s >= STARTUP_S

@@ -24,6 +24,7 @@ from .model import CuffOutputs, GuardState, GuardStatus, Inputs, Sample, Seen
 
 FROZEN_MMHG: Final = 20.0  # below it an empty cuff may well read the same twice
 _NO_SAMPLES: Final = ()
+_TRIPPED: Final = GuardState.TRIPPED
 _OUTPUTS_UNKNOWN: Final = CuffOutputs(0.0, False, False, False)  # counts as neither driven nor vented
 
 
@@ -193,6 +194,6 @@ def _listen(new: Sight, statuses: tuple[GuardStatus, ...]) -> None:
             new.stopped = True
         if status.boot_id != status.expected_boot_id or (before is not None and status.boot_id != before.boot_id):
             new.rebooted = True
-        if status.state == GuardState.TRIPPED and new.tripped is None:
+        if status.state == _TRIPPED and new.tripped is None:
             new.tripped = status
         new.status = status

@@ -36,9 +36,9 @@ _RELEASING: Final = frozenset({Phase.RELEASING, Phase.STOPPING, Phase.FAULT})
 
 def implausible(run: Run, m: Moment) -> Finding | None:  # noqa: ARG001
     """H-04: three readings of A, or of B, in a row that cannot be true (`seeing.plausible`) [J]."""
-    count = max(m.sight.a_refused, m.sight.b_refused)
-    if count < IMPLAUSIBLE_IN_A_ROW:
+    if m.sight.a_refused < IMPLAUSIBLE_IN_A_ROW and m.sight.b_refused < IMPLAUSIBLE_IN_A_ROW:
         return None
+    count = max(m.sight.a_refused, m.sight.b_refused)
     name = "A" if m.sight.a_refused == count else "B"
     text = f"cuff {m.cuff + 1}: {count} readings of sensor {name} in a row that cannot be true"
     return Finding("implausible", m.cuff, count, IMPLAUSIBLE_IN_A_ROW, "readings", text, m.now_s)

@@ -1,0 +1,594 @@
+"""The last word: the rules of the bench, the latch, what is excused, what may pass, and every rule end to end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf, nan, nextafter
+from typing import Any
+
+import pytest
+
+from controller.core import safety
+from controller.core.model import (
+    DEMAND_VENT,
+    VENTED,
+    CuffDemand,
+    CuffOutputs,
+    CuffWatch,
+    Demand,
+    GuardState,
+    Inputs,
+    Phase,
+    Seen,
+    Watch,
+)
+from controller.core.safety import CLOSED, REACTIONS, Reaction, Verdict
+
+DT_S = 1 / 128
+PUMP = CuffDemand(0.5, False, False)
+HOLD = CuffDemand(0.0, False, False)
+INFLATABLE = [Phase.INFLATING, Phase.WORKING, Phase.HOLDING]
+OUT_OF_USE = [Phase.IDLE, Phase.READY]
+
+
+def reasons(verdict: Verdict) -> list[str]:
+    return [one.rule for one in verdict.trips]
+
+
+def standing(verdict: Verdict) -> list[str]:
+    return [one.rule for one in verdict.alarms]
+
+
+def whole(rig: Any, phase: Phase = Phase.IDLE) -> Any:
+    """Seen whole and empty in IDLE, then in `phase`."""
+    rig.phase = Phase.IDLE
+    assert not rig.run(0.6).trips
+    rig.phase = phase
+    return rig
+
+
+# --- the rules of the bench, in every phase ------------------------------------------------------------------------
+
+BREAKS: list[tuple[str, dict[str, Any], float]] = [
+    ("stop_button", {"estop_ok": False}, 0.0),
+    ("guard_rebooted", {"boot_id": 8}, 0.0),
+    ("guard_rebooted", {"boot_id": 8, "expected_boot_id": 8}, 0.0),
+    ("guard_tripped", {"guard": GuardState.TRIPPED, "trip": "ceiling"}, 0.0),
+    ("guard_lost", {"link_fault": "cable"}, 0.0),
+    ("guard_lost", {"answering": False}, 0.25),
+    ("stale_sample", {"sampled": False}, 0.1),
+    ("implausible", {"a": nan}, 2 * DT_S),
+    ("implausible", {"a": inf}, 2 * DT_S),
+    ("implausible", {"b": -inf}, 2 * DT_S),
+    ("over_pressure", {"a": 80.0, "limits": replace(safety.Limits(), ceiling_mmhg=80.0)}, 0.0),
+    ("over_pressure", {"b": 80.0, "limits": replace(safety.Limits(), ceiling_mmhg=80.0)}, 0.0),
+    ("sensors_disagree", {"b": nan}, 1.5),
+]
+
+
+@pytest.mark.parametrize("phase", [one for one in Phase if one is not Phase.FAULT])
+@pytest.mark.parametrize(("rule", "breaks", "after_s"), BREAKS)
+def test_trips_in_every_phase_and_vents_in_the_same_tick(
+    rule: str, breaks: dict[str, Any], after_s: float, phase: Phase, rig: Any
+) -> None:
+    if phase in INFLATABLE:
+        rig.pressurise(phase, 60.0)
+    else:
+        whole(rig, phase)
+    rig.demand, rig.use = PUMP, replace(rig.use, target_mmhg=60.0)
+    rig.tick()
+    for name, wrong in breaks.items():
+        setattr(rig, name, wrong)
+    taken_s = rig.until(rule, 2.0)
+    assert after_s <= taken_s <= after_s + 2 * DT_S
+    assert reasons(rig.verdict)[0] == rule
+    assert rig.verdict.outputs == (VENTED,)
+    assert rig.state.tripped
+
+
+@pytest.mark.parametrize(("gap_s", "late"), [(0.1, False), (nextafter(0.1, inf), True), (-DT_S, True), (inf, True)])
+def test_tick_late(gap_s: float, late: bool, rig: Any) -> None:
+    whole(rig, Phase.RESTING)
+    rig.now_s = 0.0
+    rig.state.sight.last_now_s = 0.0  # so that the gap is exactly this
+    verdict = rig.tick(gap_s)
+    assert ("tick_late" in reasons(verdict)) is late
+    if late:
+        assert reasons(verdict)[0] == "tick_late"  # whatever else follows from it
+
+
+def test_a_clock_that_is_no_number_trips(rig: Any) -> None:
+    whole(rig, Phase.RESTING)
+    assert "tick_late" in reasons(rig.tick(nan))
+
+
+def test_the_guards_reason_is_carried_on(rig: Any) -> None:
+    rig.pressurise()
+    rig.guard, rig.trip, rig.trip_cuff = GuardState.TRIPPED, "restricted_time", 0
+    finding = rig.tick().trips[0]
+    assert (finding.rule, finding.cuff) == ("guard_tripped", 0)
+    assert "restricted_time" in finding.text
+
+
+@pytest.mark.parametrize("cuff", [255, -3, 1])
+def test_the_guards_trip_of_no_cuff_of_ours(cuff: int, rig: Any) -> None:
+    rig.pressurise()
+    rig.guard, rig.trip_cuff = GuardState.TRIPPED, cuff
+    finding = rig.tick().trips[0]
+    assert finding.cuff == -1
+    assert "no reason" in finding.text
+
+
+def test_a_rebooted_guard_without_a_status_says_nothing() -> None:
+    assert safety.guard_rebooted(safety.Sight((), 0.0, rebooted=True), 0.0) is None
+
+
+def test_a_press_of_the_stop_comes_before_what_follows_from_it(rig: Any) -> None:
+    rig.pressurise()
+    rig.estop_ok, rig.guard, rig.trip = False, GuardState.TRIPPED, "estop"
+    assert reasons(rig.tick()) == ["stop_button", "guard_tripped"]
+
+
+def test_unattended_ends(rig: Any) -> None:
+    whole(rig, Phase.RESTING)
+    rig.watch["unattended"] = True
+    verdict = rig.tick()
+    assert [one.rule for one in verdict.ends] == ["unattended"]
+    assert not verdict.trips
+
+
+# --- every rule of a cuff, end to end ------------------------------------------------------------------------------
+
+
+def test_above_lop_after_1_s(rig: Any) -> None:
+    rig.pressurise(Phase.WORKING)
+    rig.a = rig.b = 187.1
+    assert rig.until("above_lop") == pytest.approx(1.0, abs=DT_S)
+
+
+def test_above_lop_after_3_s_in_a_set_but_not_in_two(rig: Any) -> None:
+    rig.pressurise(Phase.WORKING)
+    rig.watch["repetition"] = 0
+    above_s = 0.0
+    for _ in range(3):
+        rig.a = rig.b = 187.1
+        assert not rig.run(0.875).trips
+        above_s += 0.875
+        rig.a = rig.b = 150.0
+        assert not rig.run(0.5).trips
+    rig.a = rig.b = 187.1
+    assert above_s + rig.until("above_lop") == pytest.approx(3.0, abs=2 * DT_S)
+
+
+def test_above_target(rig: Any) -> None:
+    rig.pressurise(Phase.HOLDING)
+    rig.use = replace(rig.use, lop_mmhg=250.0)
+    rig.watch["last_cue_at_s"] = inf
+    rig.a = rig.b = 188.0
+    assert rig.until("above_target") == pytest.approx(2.0, abs=DT_S)
+
+
+def test_above_target_on_the_mean_of_a_repetition(rig: Any) -> None:
+    rig.pressurise(Phase.WORKING)
+    rig.watch["repetition"] = 0
+    rig.a = rig.b = 174.0
+    assert not rig.run(6.0).trips
+    rig.watch["repetition"] = 1
+    assert reasons(rig.tick()) == ["above_target"]
+
+
+@pytest.mark.parametrize("phase", [Phase.WORKING, Phase.HOLDING])
+def test_under_target_ends(phase: Phase, rig: Any) -> None:
+    rig.pressurise(phase)
+    rig.a = rig.b = 74.0
+    rig.watch["last_cue_at_s"] = inf
+    assert rig.until("under_target") == pytest.approx(10.0, abs=DT_S)
+    assert rig.verdict.outputs == (VENTED,)
+    assert not rig.state.tripped
+
+
+def test_off_target_is_an_alarm_only_and_clears(rig: Any) -> None:
+    rig.pressurise(Phase.HOLDING)
+    rig.a = rig.b = 134.0
+    assert rig.until("off_target") == pytest.approx(1.5, abs=DT_S)
+    assert rig.verdict.outputs == (CLOSED,)
+    rig.a = rig.b = 150.0
+    assert not rig.tick().alarms
+
+
+def test_no_rise_in_slack_and_above(rig: Any) -> None:
+    whole(rig, Phase.INFLATING)
+    rig.demand = PUMP
+    rig.a = 50.0
+    assert rig.until("no_rise") == pytest.approx(20.0, abs=3 * DT_S)
+    rig = type(rig)()
+    whole(rig, Phase.INFLATING)
+    rig.demand = PUMP
+    rig.a = rig.b = 30.0
+    assert rig.until("no_rise") == pytest.approx(5.0, abs=3 * DT_S)
+
+
+def test_inflate_timeout(rig: Any) -> None:
+    whole(rig, Phase.INFLATING)
+    rig.demand = PUMP
+    since_s = rig.now_s
+    verdict = rig.tick()
+    while not verdict.trips:
+        rig.a = rig.b = 4.5 * (rig.now_s - since_s)
+        verdict = rig.tick()
+    assert reasons(verdict) == ["inflate_timeout"]
+    assert rig.now_s - since_s == pytest.approx(30.0, abs=3 * DT_S)
+
+
+def test_leak(rig: Any) -> None:
+    rig.pressurise(Phase.HOLDING)
+    rig.demand = PUMP
+    assert rig.until("leak") == pytest.approx(7.0, abs=2 * DT_S)
+
+
+def test_frozen_sample(rig: Any) -> None:
+    rig.pressurise(Phase.WORKING)
+    rig.demand = PUMP
+    rig.tick()
+    rig.counting = False
+    assert rig.until("frozen_sample") == pytest.approx(0.3, abs=DT_S)
+
+
+def test_sensors_disagree_at_rest(rig: Any) -> None:
+    rig.pressurise(Phase.HOLDING)
+    rig.b = 139.9
+    assert rig.until("sensors_disagree") == pytest.approx(0.3, abs=DT_S)
+
+
+def test_tube_blocked_while_venting(rig: Any) -> None:
+    rig.pressurise()
+    rig.phase = Phase.RELEASING
+    rig.tick()
+    rig.a = 60.0
+    assert rig.until("tube_blocked") <= 0.5 + 3 * DT_S
+    assert "take the cuff off" in rig.verdict.trips[0].text
+
+
+def test_tube_blocked_while_pumping(rig: Any) -> None:
+    rig.pressurise(Phase.INFLATING, 60.0)
+    rig.demand = PUMP
+    rig.tick()
+    rig.a = 121.0
+    assert rig.until("tube_blocked") == pytest.approx(0.5, abs=DT_S)
+
+
+def test_no_fall(rig: Any) -> None:
+    rig.pressurise()
+    rig.phase = Phase.RELEASING
+    assert rig.until("no_fall") == pytest.approx(1.0, abs=3 * DT_S)
+    assert "take the cuff off" in rig.verdict.trips[0].text
+
+
+def test_not_released(rig: Any) -> None:
+    rig.pressurise()
+    rig.phase = Phase.RELEASING
+    since_s = rig.now_s
+    rig.watch["release_due_at_s"] = since_s
+    verdict = rig.tick()
+    while not verdict.trips:
+        rig.a = rig.b = 150.0 * 0.64 ** (rig.now_s - since_s)  # falls, but 16 mmHg are left after 5 s
+        verdict = rig.tick()
+    assert reasons(verdict) == ["not_released"]
+    assert rig.now_s - since_s == pytest.approx(5.0, abs=2 * DT_S)
+
+
+def test_too_long_ends_in_every_phase_that_holds_pressure(rig: Any) -> None:
+    for phase in INFLATABLE:
+        one = type(rig)().pressurise(phase)
+        one.use = replace(one.use, restricted_s=1200.0)
+        verdict = one.tick()
+        assert [found.rule for found in verdict.ends] == ["too_long"]
+        assert verdict.outputs == (VENTED,)
+
+
+def test_boot_pressurised_alarms_until_empty_and_never_trips(rig: Any) -> None:
+    rig.a = rig.b = 55.0
+    assert standing(rig.tick()) == ["boot_pressurised"]
+    while rig.a > 15.0:
+        rig.a = rig.b = rig.a * 0.99
+        verdict = rig.tick()
+        assert not verdict.trips
+        assert standing(verdict) == ["boot_pressurised"]
+    assert standing(rig.run(0.4)) == ["boot_pressurised"]
+    assert not rig.run(0.2).alarms
+
+
+# --- no news, no trip ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", [one for one in Phase if one is not Phase.FAULT])
+def test_nothing_fires_at_rest_with_the_vent_open(phase: Phase, rig: Any) -> None:
+    whole(rig)
+    rig.counting = False
+    rig.use = None
+    rig.phase = phase
+    since_s = rig.now_s
+    while rig.now_s - since_s < 45.0:
+        verdict = rig.tick(0.0625)
+        assert (verdict.trips, verdict.ends, verdict.alarms) == ((), (), ())
+        assert verdict.outputs == (VENTED,)
+
+
+def test_nothing_fires_at_target_with_everything_closed(rig: Any) -> None:
+    rig.pressurise(Phase.HOLDING)
+    rig.counting = False
+    verdict = rig.run(130.0)
+    assert (verdict.trips, verdict.ends, verdict.alarms) == ((), (), ())
+
+
+# --- what is excused -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", OUT_OF_USE)
+@pytest.mark.parametrize(
+    ("rule", "breaks"),
+    [
+        ("stop_button", {"estop_ok": False}),
+        ("guard_lost", {"answering": False}),
+        ("guard_tripped", {"guard": GuardState.TRIPPED}),
+        ("stale_sample", {"sampled": False}),
+    ],
+)
+def test_at_power_up_a_second_is_given_and_then_it_trips(
+    rule: str, breaks: dict[str, Any], phase: Phase, rig_of: Any
+) -> None:
+    rig = rig_of(phase=phase, **breaks)
+    while rig.now_s + DT_S < 1.0:
+        verdict = rig.tick()
+        assert (verdict.trips, verdict.alarms) == ((), ())
+    assert rig.until(rule) <= 3 * DT_S
+
+
+def test_a_late_first_tick_is_excused_and_once_whole_nothing_is(rig: Any) -> None:
+    assert not rig.tick(0.5).trips
+    assert not rig.tick().trips
+    assert reasons(rig.tick(0.5))[:1] == ["tick_late"]
+
+
+@pytest.mark.parametrize("phase", INFLATABLE)
+def test_nothing_is_excused_where_there_may_be_pressure(phase: Phase, rig_of: Any) -> None:
+    rig = rig_of(phase=phase, answering=False)
+    assert "sensors_disagree" not in reasons(rig.tick())
+    assert rig.until("guard_lost") <= 0.25
+
+
+def faulted(rig: Any) -> Any:
+    """Tripped by its stop button, which has been released since; FAULT has been seen."""
+    rig.pressurise()
+    rig.estop_ok = False
+    rig.tick()
+    rig.phase, rig.estop_ok, rig.a, rig.b = Phase.FAULT, True, 0.0, 0.0
+    rig.run(0.6)
+    return rig
+
+
+@pytest.mark.parametrize(
+    ("rule", "breaks"),
+    [
+        ("stop_button", {"estop_ok": False}),
+        ("stale_sample", {"sampled": False}),
+        ("guard_lost", {"answering": False}),
+        ("guard_tripped", {"guard": GuardState.TRIPPED}),
+        ("sensors_disagree", {"b": nan}),
+        ("implausible", {"a": nan}),
+    ],
+)
+def test_after_a_reset_what_is_missing_alarms_and_does_not_trip_until_seen_whole(
+    rule: str, breaks: dict[str, Any], rig: Any
+) -> None:
+    faulted(rig)
+    for name, wrong in breaks.items():
+        setattr(rig, name, wrong)
+    rig.run(2.0)
+    rig.phase = Phase.IDLE
+    since_s = rig.now_s
+    while rig.now_s - since_s < 3.0:
+        verdict = rig.tick()
+        assert not verdict.trips
+        assert verdict.outputs == (VENTED,)
+        assert rig.now_s - since_s >= 1.0 or not verdict.alarms
+    assert rule in standing(verdict)
+    mended = type(rig)()
+    for name in breaks:
+        setattr(rig, name, getattr(mended, name))
+    rig.run(0.1)
+    assert not rig.tick().alarms
+    for name, wrong in breaks.items():
+        setattr(rig, name, wrong)
+    rig.until(rule, 2.0)
+    assert rig.state.tripped
+
+
+# --- the latch -----------------------------------------------------------------------------------------------------
+
+
+def test_a_trip_vents_until_a_person_has_reset_it(rig: Any) -> None:
+    rig.pressurise()
+    rig.demand = PUMP
+    rig.estop_ok = False
+    rig.tick()
+    rig.estop_ok = True
+    for phase in INFLATABLE:  # a session that did not latch changes nothing
+        rig.phase = phase
+        verdict = rig.run(0.2)
+        assert verdict.outputs == (VENTED,)
+        assert not verdict.trips
+    rig.phase = Phase.FAULT
+    assert rig.tick().outputs == (VENTED,)
+    rig.a = rig.b = 0.0
+    rig.phase = Phase.IDLE
+    rig.run(0.6)
+    assert not rig.state.tripped
+    rig.phase, rig.guard = Phase.INFLATING, GuardState.ARMED
+    assert rig.tick().outputs[0].pump_enabled
+
+
+def test_the_first_reason_stands_and_what_follows_is_an_alarm(rig: Any) -> None:
+    rig.pressurise()
+    rig.estop_ok = False
+    assert reasons(rig.tick()) == ["stop_button"]
+    rig.phase, rig.guard, rig.trip = Phase.FAULT, GuardState.TRIPPED, "estop"
+    rig.sampled = False
+    rig.use = replace(rig.use, restricted_s=1e9)
+    verdict = rig.run(0.3)
+    assert not verdict.trips
+    assert not verdict.ends
+    assert standing(verdict) == ["stop_button", "stale_sample"]  # the guard's own trip is no news
+
+
+def test_in_fault_a_cuff_that_does_not_empty_is_called_out_within_a_second(rig: Any) -> None:
+    rig.pressurise()
+    rig.estop_ok = False
+    rig.tick()
+    rig.phase = Phase.FAULT
+    assert rig.run(1.05).outputs == (VENTED,)
+    assert "no_fall" in standing(rig.verdict)
+    rig.run(5.0)
+    assert {"no_fall", "not_released"} <= set(standing(rig.verdict))
+
+
+def test_a_boot_into_fault_is_vented_and_says_nothing_for_a_second(rig: Any) -> None:
+    rig.phase, rig.sampled = Phase.FAULT, False
+    while rig.now_s + DT_S < 1.0:
+        assert not rig.tick().alarms
+    rig.run(0.1)
+    assert "stale_sample" in standing(rig.verdict)
+    assert rig.verdict.outputs == (VENTED,)
+
+
+def test_two_cuffs_trip_together(rig_of: Any) -> None:
+    rig = rig_of(cuffs=2).pressurise()
+    rig.demand = PUMP
+    rig.tick()
+    now_s = rig.now_s = rig.now_s + DT_S
+    inputs = rig.inputs()
+    other = replace(inputs.samples[1][0], pressure_mmhg=220.0)
+    inputs = replace(inputs, samples=(inputs.samples[0], (other, replace(other, at_s=now_s + 1.0))))
+    limits = replace(rig.limits, ceiling_mmhg=220.0)
+    state, seen = safety.observe(rig.state, inputs, rig.given, limits, now_s)
+    watch = Watch(rig.phase, 0.0, (rig.use, rig.use))
+    verdict = safety.supervise(state, Demand((PUMP, PUMP)), watch, seen, inputs, rig.given, limits, now_s)
+    assert [(one.rule, one.cuff) for one in verdict.trips] == [("over_pressure", 1)]
+    assert verdict.outputs == (VENTED, VENTED)
+
+
+# --- what may pass -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("demand", "outputs"),
+    [
+        (PUMP, CuffOutputs(0.5, True, False, False)),
+        (HOLD, CLOSED),
+        (DEMAND_VENT, VENTED),
+        (CuffDemand(1.0, True, False), CuffOutputs(0.0, False, True, False)),
+        (CuffDemand(1.0, False, True), CuffOutputs(0.0, False, False, True)),
+        (CuffDemand(0.0, True, False), CuffOutputs(0.0, False, True, False)),
+        (CuffDemand(1.5, False, False), CuffOutputs(1.0, True, False, False)),
+        (CuffDemand(inf, False, False), CuffOutputs(1.0, True, False, False)),
+        (CuffDemand(-1.0, False, False), CLOSED),
+        (CuffDemand(-inf, False, False), CLOSED),
+        (CuffDemand(nan, False, False), VENTED),
+        (CuffDemand(nan, True, False), VENTED),
+    ],
+)
+@pytest.mark.parametrize("phase", INFLATABLE)
+def test_what_of_a_demand_passes(demand: CuffDemand, outputs: CuffOutputs, phase: Phase, rig: Any) -> None:
+    rig.pressurise(phase)
+    rig.demand = demand
+    assert rig.tick().outputs == (outputs,)
+
+
+@pytest.mark.parametrize("phase", [one for one in Phase if one not in INFLATABLE])
+def test_every_other_phase_is_vented_whatever_is_asked(phase: Phase, rig: Any) -> None:
+    whole(rig, phase)
+    rig.demand = PUMP
+    assert rig.run(0.1).outputs == (VENTED,)
+
+
+def test_a_cuff_that_is_not_in_use_is_vented(rig: Any) -> None:
+    rig.pressurise()
+    rig.demand, rig.use = PUMP, None
+    assert rig.tick().outputs == (VENTED,)
+
+
+@pytest.mark.parametrize(("lop", "pumps"), [(150.0, True), (nextafter(150.0, 0.0), False), (nan, False)])
+def test_no_pump_above_the_occlusion_pressure(lop: float, pumps: bool, rig: Any) -> None:
+    rig.pressurise()
+    rig.demand, rig.use = PUMP, replace(rig.use, lop_mmhg=lop)
+    assert rig.tick().outputs == (CuffOutputs(0.5, True, False, False) if pumps else CLOSED,)
+
+
+def test_no_pump_on_a_refused_reading_at_the_ceiling(rig: Any) -> None:
+    rig.pressurise()
+    rig.demand, rig.a = PUMP, 400.0
+    assert rig.tick().outputs == (CLOSED,)
+    rig.a = 150.0
+    assert rig.tick().outputs[0].pump_enabled
+
+
+def test_the_pump_pauses_before_40_s_and_does_not_trip(rig: Any) -> None:
+    rig.pressurise(Phase.WORKING)
+    rig.demand = PUMP
+    rig.watch["last_cue_at_s"] = inf
+    on: list[bool] = []
+    for _ in range(100 * 128):
+        verdict = rig.tick()
+        assert not verdict.trips
+        on.append(verdict.outputs[0].pump_enabled)
+    runs = "".join("1" if one else "0" for one in on)
+    assert max(len(run) for run in runs.split("0")) <= 39.1 * 128
+    assert {len(run) for run in runs.split("1") if run} <= {76, 77, 78}  # 0.6 s
+
+
+def test_a_pump_that_the_guard_says_stays_on_trips(rig: Any) -> None:
+    rig.pressurise(Phase.HOLDING)
+    real = rig.inputs
+
+    def stuck() -> Inputs:
+        inputs = real()
+        status = inputs.statuses[0]
+        pins = replace(status.channels[0], pump_enabled=True)
+        return replace(inputs, statuses=(replace(status, channels=(pins,)),))
+
+    rig.inputs = stuck
+    assert rig.until("pump_too_long") == pytest.approx(40.0, abs=2 * DT_S)
+
+
+def test_what_is_too_short_is_taken_as_vented_and_unknown(rig: Any) -> None:
+    rig.pressurise()
+    state, _ = safety.observe(rig.state, Inputs((), ()), (), rig.limits, rig.now_s)
+    watch = Watch(Phase.HOLDING, 0.0, ())
+    for demand in (Demand(()), Demand((PUMP,))):
+        verdict = safety.supervise(state, demand, watch, (), Inputs((), ()), (), rig.limits, rig.now_s)
+        assert verdict.outputs == (VENTED,)
+    use: tuple[CuffWatch | None, ...] = (rig.use,)
+    seen = (Seen(150.0, 0.0, 150.0, 0.0, 150.0, True, False),)
+    verdict = safety.supervise(
+        state, Demand(()), Watch(Phase.HOLDING, 0.0, use), seen, Inputs((), ()), (), rig.limits, rig.now_s
+    )
+    assert verdict.outputs == (VENTED,)
+
+
+def test_the_state_handed_in_is_not_changed(rig: Any) -> None:
+    rig.pressurise(Phase.WORKING)
+    rig.demand = PUMP
+    before = rig.state
+    said = repr(before)
+    rig.a = rig.b = 190.0
+    for estop_ok in (True, False):
+        rig.estop_ok = estop_ok
+        rig.tick()
+        assert repr(before) == said
+
+
+def test_every_rule_has_a_reaction() -> None:
+    in_phases = {rule.__name__ for rules in safety.IN_PHASE.values() for rule in rules}
+    bench = {"stop_button", "tick_late", "guard_rebooted", "guard_tripped", "guard_lost", "unattended"}
+    assert in_phases | bench == set(REACTIONS)
+    assert {rule for rule, does in REACTIONS.items() if does is Reaction.ALARM} == {"off_target", "boot_pressurised"}
