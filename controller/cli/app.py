@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Any
 
 import typer
 
-from . import demo, protocols, run, schema, verbs, watch
+from . import compare, demo, protocols, run, schema, simulate, verbs, watch
 from .options import BAD_INPUT, DONE, FAILED, Refused, choice
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -29,10 +30,16 @@ def build() -> typer.Typer:
         "trust. Not a certified medical device.",
     )
     app.callback(invoke_without_command=True)(manchet)
-    for group in (run, demo, watch, protocols, schema, verbs):
+    for group in (run, demo, simulate, compare, watch, protocols, schema, verbs):
         group.register(app)
     app.command("safe")(safe)
     return app
+
+
+@cache
+def _command() -> Any:
+    """What typer makes of it: costs 50 ms, so once a process."""
+    return typer.main.get_command(build())
 
 
 def manchet(
@@ -59,16 +66,12 @@ def safe() -> int:
 def version_line() -> str:
     """Version, Python and wire version, for `--version` and bug reports."""
     import platform
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
 
     from firmware_bridge.firmware import wire
 
-    try:
-        version = installed("manchet")
-    except PackageNotFoundError:
-        version = "(not installed)"
-    return f"manchet {version}, Python {platform.python_version()}, wire {wire.VERSION}"
+    from .. import __version__
+
+    return f"manchet {__version__}, Python {platform.python_version()}, wire {wire.VERSION}"
 
 
 class OneLine(logging.Formatter):
@@ -88,7 +91,7 @@ def log_to_stderr(level: str) -> None:
 def execute(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code. Never raises, never prints a traceback unless asked to."""
     try:
-        code: Any = build()(args=list(arguments), prog_name="manchet", standalone_mode=False)
+        code = _command()(args=list(arguments), prog_name="manchet", standalone_mode=False)
         sys.stdout.flush()
     except Refused as error:
         return _complain(str(error), error.code)

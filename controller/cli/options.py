@@ -39,8 +39,9 @@ def as_exit(error: Exception) -> int:
 def parse_number(name: str, value: object, low: float, high: float, unit: str = "") -> float:
     """The number that `value` says, within low..high. Raises Refused, naming option, value and limit."""
     bounds = f"{name} = {value}: must be a number between {low:g} and {high:g}{' ' + unit if unit else ''}"
+    text = str(value).strip()
     try:
-        parsed = float(str(value))
+        parsed = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         raise Refused(bounds) from None
     if not (math.isfinite(parsed) and low <= parsed <= high):

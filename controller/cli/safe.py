@@ -26,14 +26,18 @@ FAILED: Final = 1
 NONE_FOUND: Final = 3
 
 
-def safe(folders: list[Path] | None = None, say: Callable[[str], None] | None = None) -> int:
+def safe(
+    folders: list[Path] | None = None,
+    say: Callable[[str], None] | None = None,
+    empty_within_s: float = EMPTY_WITHIN_S,
+) -> int:
     """Go down the list. 0: every bench found is confirmed vented and empty; 1: not every one; 3: none was found."""
     say = say or _print
     folders = runtime_folders() if folders is None else folders
     say(f"looking in: {', '.join(map(str, folders)) or 'no runtime folder exists'}")
     vented: dict[str, bool] = {}
     for path in guard_sockets(folders):
-        answer = _trip_guard(path)
+        answer = _trip_guard(path, empty_within_s)
         say(f"{path}: {answer[1]}")
         if answer[0] is not None:
             vented[path.name.removesuffix(".guard.sock")] = answer[0]
@@ -45,7 +49,7 @@ def safe(folders: list[Path] | None = None, say: Callable[[str], None] | None = 
         if listening:
             stopped.append(path)
     for path in stopped:
-        confirmed, text = _confirm(path)
+        confirmed, text = _confirm(path, empty_within_s)
         say(f"{path}: {text}")
         if not confirmed and path.stem not in guarded:
             say(f"{path}: {_kill(path)}")
@@ -61,7 +65,7 @@ def safe(folders: list[Path] | None = None, say: Callable[[str], None] | None = 
     return DONE
 
 
-def _trip_guard(path: Path) -> tuple[bool | None, str]:
+def _trip_guard(path: Path, empty_within_s: float) -> tuple[bool | None, str]:
     """Trip one guard. None: nobody listens there."""
     from firmware_bridge.firmware import wire
 
@@ -70,12 +74,14 @@ def _trip_guard(path: Path) -> tuple[bool | None, str]:
             # HELLO makes a guard that was armed by another host trip, and gives our TRIP a number that is in order.
             guard.sendall(wire.hello(1, int.from_bytes(os.urandom(4), "little")) + wire.trip(2))
             decoder = wire.Decoder()
-            until_s = time.monotonic() + EMPTY_WITHIN_S
-            tripped = "the guard took the trip and does not answer"
+            until_s = time.monotonic() + empty_within_s
+            channels, tripped = 0, "the guard took the trip and does not answer"
             while time.monotonic() < until_s:
                 for message in decoder.feed(guard.recv(4096) or _gone()):
-                    if message[1] == wire.STATUS and message[5] == wire.TRIPPED:
-                        empty, tripped = _judge_guard(message, wire.NO_READING)
+                    if message[1] == wire.WELCOME:
+                        channels = message[7]
+                    elif message[1] == wire.STATUS and message[5] == wire.TRIPPED and channels:
+                        empty, tripped = _judge_guard(message, channels, wire.NO_READING)
                         if empty:
                             return True, tripped
     except NoService as error:
@@ -85,12 +91,12 @@ def _trip_guard(path: Path) -> tuple[bool | None, str]:
     return False, tripped
 
 
-def _judge_guard(status: tuple[int, ...], no_reading: int) -> tuple[bool, str]:
-    """Whether a STATUS says vented and empty, and its words. Channels not fitted say no reading with outputs vented."""
-    readings = [status[14], status[17]]
+def _judge_guard(status: tuple[int, ...], channels: int, no_reading: int) -> tuple[bool, str]:
+    """Whether a STATUS says that both outputs are vented and every fitted channel empty, and its words."""
+    readings = [status[14], status[17]][:channels]
     known = [reading / 10 for reading in readings if reading != no_reading]
     outputs_vented = not any((status[15], status[16], status[18], status[19]))
-    empty = outputs_vented and bool(known) and max(known) < EMPTY_MMHG
+    empty = outputs_vented and len(known) == channels and max(known) < EMPTY_MMHG
     return empty, f"the guard has tripped, valves open, {_words(known)}"
 
 
@@ -108,12 +114,12 @@ def _stop(path: Path) -> tuple[bool, str]:
         return True, "stop: no answer"
 
 
-def _confirm(path: Path) -> tuple[bool, str]:
+def _confirm(path: Path, empty_within_s: float) -> tuple[bool, str]:
     """Watch the bench until its pump is off, its valves open and every cuff below 15 mmHg on both sensors."""
-    until_s = time.monotonic() + EMPTY_WITHIN_S
+    until_s = time.monotonic() + empty_within_s
     text = "no answer"
     try:
-        for seen in watch(path, silence_s=1.0):
+        for seen in watch(path, silence_s=min(1.0, empty_within_s)):
             if seen.get("type") == "snapshot":
                 done, text = _judge(seen.get("cuffs") or [])
                 if done:
@@ -122,7 +128,7 @@ def _confirm(path: Path) -> tuple[bool, str]:
                 break
     except (NoService, NoAnswer, ValueError):
         return False, "does not say how its cuffs are"
-    return False, f"not empty after {EMPTY_WITHIN_S:g} s: {text}"
+    return False, f"not empty after {empty_within_s:g} s: {text}"
 
 
 def _judge(cuffs: list[Mapping[str, Any]]) -> tuple[bool, str]:

@@ -1,0 +1,157 @@
+"""`safe` on what it may find: nothing, dead and hung controllers, guards that trip, cuffs that stay full."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.__main__ import main
+from controller.cli.safe import safe
+from firmware_bridge.firmware import wire
+from firmware_bridge.firmware.guard import Guard
+
+VENTED = {"pump_duty": 0.0, "vent_open": True, "dump_open": True}
+EMPTY = {"type": "snapshot", "cuffs": [{"a_mmhg": 2.0, "b_mmhg": 1.0, **VENTED}]}
+FULL = {"type": "snapshot", "cuffs": [{"a_mmhg": 2.0, "b_mmhg": 120.0, **VENTED}]}
+HALF_KNOWN = {"type": "snapshot", "cuffs": [{"a_mmhg": 2.0, "b_mmhg": None, **VENTED}]}
+CLOSED = {"type": "snapshot", "cuffs": [{"a_mmhg": 2.0, "b_mmhg": 1.0, **VENTED, "vent_open": False}]}
+
+
+def test_nothing_found_is_exit_3_and_says_what_a_person_can_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["safe"]) == 3
+    assert "press the stop button" in capsys.readouterr().out
+
+
+def test_a_dead_controllers_socket_is_no_bench(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(runtime / "b1.sock"))
+    assert main(["safe"]) == 3
+    assert "its controller is gone" in capsys.readouterr().out
+
+
+def test_a_bench_that_is_seen_empty_is_exit_0(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.shown = [FULL, CLOSED, EMPTY]
+    assert main(["safe"]) == 0
+    assert [request["verb"] for request in bench.told] == ["stop", "watch"]
+    lines = capsys.readouterr().out.splitlines()
+    assert "stop: heard" in lines[1]
+    assert lines[-1] == "vented and empty: b1"
+
+
+@pytest.mark.parametrize("shown", [FULL, HALF_KNOWN, CLOSED, {"type": "snapshot", "cuffs": []}, {"type": "news"}])
+def test_what_is_not_seen_empty_is_not_safe(
+    bench: Any, shown: dict[str, Any], runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.shown = [shown]
+    assert safe([runtime], empty_within_s=0.1) == 1
+    out = capsys.readouterr().out
+    assert "NOT confirmed vented: b1. Take the cuff off the limb" in out
+    assert "cannot be killed from here" in out  # it is this very process
+
+
+@pytest.mark.process
+def test_a_controller_that_does_not_answer_is_killed(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = (
+        "import socket, sys, time; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(9); "
+        "print('up', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(runtime / "b1.sock")], stdout=subprocess.PIPE) as hung:
+        assert hung.stdout is not None
+        assert hung.stdout.readline() == b"up\n"
+        assert safe([runtime], empty_within_s=0.1) == 1
+        assert hung.wait(5) == -9
+    out = capsys.readouterr().out
+    assert "stop: no answer" in out
+    assert f"(process {hung.pid}) was killed; its lease lapses within 250 ms" in out
+
+
+class GuardAt:
+    """The real guard behind a real socket, on a cuff that empties by `fall_mmhg` a pass of 10 ms."""
+
+    def __init__(self, path: Path, b_mmhg: float, fall_mmhg: float) -> None:
+        self.guard = Guard(boot_id=7, channels=1)
+        self._b_dmmhg, self._fall_dmmhg = int(b_mmhg * 10), int(fall_mmhg * 10)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen(1)
+        self._now_ms = 0
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listener.accept()
+        with connection:
+            connection.settimeout(0.001)
+            while True:
+                try:
+                    data = connection.recv(4096)
+                    if not data:
+                        return
+                    self.guard.on_bytes(data, self._now_ms)
+                except TimeoutError:
+                    pass
+                except ConnectionError:
+                    return
+                self._now_ms += 10
+                self.guard.tick(self._now_ms, [self._b_dmmhg, wire.NO_READING], True)
+                self._b_dmmhg = max(0, self._b_dmmhg - self._fall_dmmhg)
+                try:
+                    connection.sendall(self.guard.take_bytes())
+                except OSError:
+                    return
+
+    def close(self) -> None:
+        self._thread.join(5)
+        self._listener.close()
+
+
+@pytest.fixture
+def guard_at(runtime: Path) -> Iterator[Any]:
+    made: list[GuardAt] = []
+
+    def make(b_mmhg: float, fall_mmhg: float) -> GuardAt:
+        made.append(GuardAt(runtime / "b1.guard.sock", b_mmhg, fall_mmhg))
+        return made[-1]
+
+    yield make
+    for guard in made:
+        guard.close()
+
+
+def test_a_guard_is_tripped_and_seen_empty(guard_at: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    at = guard_at(180.0, 4.0)
+    assert main(["safe"]) == 0
+    assert at.guard.state == wire.TRIPPED
+    assert "the guard has tripped, valves open, at most " in capsys.readouterr().out
+
+
+def test_a_cuff_that_stays_full_behind_its_guard_is_not_safe(
+    guard_at: Any, runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guard_at(180.0, 0.0)
+    assert safe([runtime], empty_within_s=0.2) == 1
+    assert "at most 180 mmHg" in capsys.readouterr().out
+
+
+def test_a_guard_that_does_not_answer_is_not_safe(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(runtime / "b1.guard.sock"))
+        mute.listen(1)
+        assert main(["safe"]) == 1
+    assert "the guard does not answer" in capsys.readouterr().out
+
+
+def test_the_guards_word_counts_where_the_controller_is_mute(
+    guard_at: Any, bench: Any, runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guard_at(0.0, 0.0)
+    bench.shown = [HALF_KNOWN]
+    assert safe([runtime], empty_within_s=0.3) == 0
+    assert "killed" not in capsys.readouterr().out
