@@ -4,10 +4,10 @@ The one file that imports aiomqtt. A dead, slow, hung or absent broker costs the
 bounded deques. An event's cursor moves once the broker has acknowledged it, one event at a time, so that none is lost
 and none overtakes another; after a loss of connection the last one may come twice.
 
-Two habits of the library decide the shape of this file. Its connect runs in the loop's default executor and cannot be
+Three habits of the library decide the shape of this file. Its connect runs in the loop's default executor and cannot be
 cancelled, so that executor is one of daemon threads here: a thread that hangs in a resolver is left behind, and neither
 the loop's nor the interpreter's end waits for it. And a publish that waits for its acknowledgement is not told of a
-lost connection, so a second task watches for that.
+lost connection, so a second task watches for that. And it may hand the loop a socket that is closed by then: `_Client`.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class Publisher:
             self._connected = False
         return "closed"
 
-    def _client(self) -> aiomqtt.Client:
+    def _client(self) -> _Client:
         """A new one for each attempt: an old one would send again, out of order, what it had not got through."""
         broker, origin = self._broker, self._origin
         topic = TOPIC["status"]
@@ -198,7 +198,7 @@ class Publisher:
             topic.qos,
             topic.retain,
         )
-        client = aiomqtt.Client(
+        client = _Client(
             broker.host,
             broker.port,
             identifier=f"manchet-{origin.bench_id}-{origin.boot_id}",
@@ -264,6 +264,43 @@ class Publisher:
         self._waiting[message[0].name].append(message)
 
 
+class _Client(aiomqtt.Client):
+    """The library's client, which may not leave a closed socket with the loop.
+
+    It registers a socket by `call_soon`, and in between the connection may be lost and the socket closed. epoll refuses
+    such a socket with a line in the log; `select`, which the real loop waits by for its punctuality, fails on it at
+    each turn from then on, and the control process with it.
+    """
+
+    def _on_socket_open(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ARG002
+        def register() -> None:
+            if sock.fileno() >= 0:
+                self._loop.add_reader(sock.fileno(), self._guarded, self._read)
+                self._misc_task = self._loop.create_task(self._misc_loop())
+
+        self._loop.call_soon_threadsafe(register)  # paho may call from the thread that connects
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:  # noqa: ARG002
+        def register() -> None:
+            if sock.fileno() >= 0:
+                self._loop.add_writer(sock.fileno(), self._guarded, self._client.loop_write)
+
+        self._loop.call_soon_threadsafe(register)
+
+    def _read(self) -> None:
+        self._client.loop_read()
+        while (sock := self._client.socket()) is not None and hasattr(sock, "pending") and sock.pending() > 0:
+            self._client.loop_read()  # TLS holds back what it has decoded, and the socket does not tell
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        """What paho raises here is a broken connection."""
+        try:
+            work()
+        except Exception as error:
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+
+
 async def _watch(client: aiomqtt.Client) -> None:
     """Raises MqttError when the connection is lost. Nothing is subscribed to, so no message ever comes."""
     async for _ in client.messages:
@@ -277,6 +314,9 @@ def _let_go(client: aiomqtt.Client, *, politely: bool) -> None:
     DISCONNECT behind it takes the will back. An accepted connection that breaks is closed without one: then the will
     is what should be heard.
     """
+    lost = client._disconnected
+    if lost.done() and not lost.cancelled():
+        lost.exception()  # heard of, or the loop would complain that nobody did
     paho = client._client
     if paho.socket() is None:
         return

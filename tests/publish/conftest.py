@@ -60,6 +60,12 @@ class Mosquitto:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def end(self) -> None:
+        """In order: what it was told is saved."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(10.0)
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
