@@ -179,13 +179,15 @@ def _wait_for(bench: _Bench, path: Path) -> None:
 
 
 def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    """What the bench shows, up to the summary of its session."""
+    """What the bench shows, up to the picture after the summary of its session."""
     from ..bedside.client import NoAnswer, NoService, watch
 
+    over = False
     try:
         for line in watch(path, SILENCE_S):
             yield line
-            if line.get("type") == "session":
+            over = over or line.get("type") == "session"
+            if over and line.get("phase") in ("idle", "fault"):
                 return
     except (NoService, NoAnswer):
         return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from time import monotonic
 from typing import Any, Final, Protocol
 
@@ -175,8 +176,8 @@ class Picture:
         rows: list[Any] = [_head(seen, width)]
         for number, (plot, cuff) in enumerate(zip(self._plots, seen["cuffs"], strict=False), 1):
             rows += [_cuff_line(number, cuff), *_plot_rows(plot, width, height)]
-        rows.append(Text(f"{'':5}└{'─' * (width - 6)} last {self._span_s:g} s", style="dim", no_wrap=True, end=""))
-        rows[-1].truncate(width)
+        label = f" last {self._span_s:g} s"
+        rows.append(Text(f"{'':5}└{'─' * (width - 6 - len(label))}{label}", style="dim", no_wrap=True))
         rows += [_times(seen), *_alarms(seen)]
         return Group(*rows)
 
@@ -209,18 +210,18 @@ def _plot_rows(plot: Plot, width: int, height: int) -> list[Text]:
     rows = []
     for y, cells in enumerate(plot.draw(width - 6, height)):
         label = f"{top_mmhg * (height - y) / height:4.0f} " if y % 2 == 0 else " " * 5
-        row = Text(label + "│", style="dim", no_wrap=True, end="\n")
-        for cell in cells:
-            row.append(cell.text, style=_style(cell))
+        row = Text(no_wrap=True).append(label + "│", style="dim")
+        for style, run in groupby(cells, key=_style):
+            row.append("".join(cell.text for cell in run), style=style)
         rows.append(row)
     return rows
 
 
 def _style(cell: Cell) -> str:
-    ground = " on grey23" if cell.band else ""
+    ground = "on grey23" if cell.band else ""
     if not cell.trace:
-        return ground.strip() or "none"
-    return ("bold green" if cell.inside else "bright_cyan") + ground
+        return ground
+    return f"{'bold green' if cell.inside else 'bright_cyan'} {ground}"
 
 
 def _times(seen: Mapping[str, Any]) -> Text:
