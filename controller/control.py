@@ -53,10 +53,7 @@ class Record(Protocol):
     def notices(self) -> tuple[Notice, ...]: ...
 
 
-class Audience(Protocol):
-    """Who watches. Never waits in this call."""
-
-    def offer(self, seen: Snapshot) -> None: ...
+Audience = Callable[[Snapshot], None]  # who watches; never waits
 
 
 class Control:
@@ -109,6 +106,14 @@ class Control:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+
+    def resume(self) -> None:
+        """Go on where `stop` left off, as a process does that was held up: late."""
+        self._handle = self._loop.call_at(self._due_s, self._tick)
+
+    def watch(self, after: Callable[[Stepped, float], None]) -> None:
+        """Let somebody see every tick from now on."""
+        self._after += (after,)
 
     def next_id(self) -> int:
         self._last_id += 1
@@ -177,7 +182,7 @@ class Control:
         if stepped.events or self.ticks % self._show_every == 0:
             seen = snapshot(stepped.state, self._settings.bench.limits, now_s)
             for audience in self._audiences:
-                audience.offer(seen)
+                audience(seen)
             if self.ticks % (2 * self._show_every) == 0:
                 self._record.trace(seen)
         if self._on_tick is not None:

@@ -90,7 +90,9 @@ def unready(s: SessionState, seen: tuple[Seen, ...], guard: GuardState | None, e
     for cuff, one in enumerate(seen):
         if not one.certain:
             return f"cuff {cuff + 1}: a pressure sensor gives no reading"
-        if not one.pressure_mmhg < EMPTY_MMHG or not one.empty:
+        if one.pressure_mmhg < EMPTY_MMHG and not one.empty:
+            return f"cuff {cuff + 1} is not measured empty yet: wait half a second"
+        if not one.empty:
             return f"cuff {cuff + 1} is at {one.pressure_mmhg:.0f} mmHg, must be below {EMPTY_MMHG:g} mmHg: empty it"
         if not max(abs(one.a_mmhg), abs(one.b_mmhg)) <= ZERO_MMHG:
             return f"cuff {cuff + 1}: a sensor reads more than {ZERO_MMHG:g} mmHg from zero while vented: zero it"

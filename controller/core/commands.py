@@ -99,7 +99,7 @@ def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench
         if (other.plan.limb, other.plan.side) == (new.plan.limb, new.plan.side):
             return Answer(False, f"cuff {cuff + 1} is on that limb already: one cuff on a limb")
     key = (new.code, new.plan.limb, new.plan.side)
-    clock = s.clocks.get(key) or LimbClock()
+    clock = s.clocks.get(key) or LimbClock(bench.limits.limb_cap_s(new.plan.limb) if s.past_unknown else 0.0)
     refusal = _too_long(new, clock, bench.limits)
     if refusal is not None:
         return refusal
@@ -115,9 +115,9 @@ def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench
         protocol=new.timeline.protocol,
         limb=str(new.plan.limb),
         side=str(new.plan.side),
-        lop_mmhg=new.plan.lop_mmhg,
         percent_lop=new.plan.percent_lop,
         target_mmhg=new.plan.target_mmhg,
+        **{"lop_mmhg": new.plan.lop_mmhg, **dict(new.provenance)},
     )
     warnings = [*new.warnings, *_cannot_keep(s)]
     text = f"cuff {new.cuff + 1}: {new.timeline.protocol} at {new.plan.target_mmhg:.0f} mmHg"

@@ -14,6 +14,7 @@ from math import nan
 from typing import Any, Final, TypeVar, dataclass_transform
 
 T = TypeVar("T")
+Scalar = str | int | float | bool | None
 
 
 @dataclass_transform(frozen_default=True)
@@ -136,6 +137,7 @@ class Prescription:
     plan: CuffPlan
     timeline: Timeline
     warnings: tuple[str, ...] = ()
+    provenance: tuple[tuple[str, Scalar], ...] = ()  # of the LOP: method, posture, cuff width, when, by whom
 
 
 @value
@@ -443,9 +445,6 @@ class EventKind(StrEnum):
     ALARM_ACKNOWLEDGED = "alarm_acknowledged"
     LIMB_CLOCK = "limb_clock"
     SESSION_ENDED = "session_ended"
-
-
-Scalar = str | int | float | bool | None
 
 
 @value

@@ -12,11 +12,13 @@ from typing import Final
 
 from .limb import LimbClock, LimbKey
 from .limits import (
+    EMPTY_MMHG,
     FREE_FLOW_MIN_S,
     HOLD_ATTENDED_S,
     INFLATION_CUE_S,
     LEAD_IN_S,
     PAUSE_MAX_S,
+    REPERFUSION_S,
     REST_MAX_S,
 )
 from .model import (
@@ -76,6 +78,8 @@ class SessionState:
     resetting_since_s: float = nan
     cuff_off: bool = False  # said with the reset
     limb_clock_told_s: float = 0.0
+    bench_free_s: float = 0.0  # every cuff below 15 mmHg for so long
+    past_unknown: bool = False  # the journal could not be read: a limb counts as at its cap until 180 s below 15
     fault: Finding | None = None
     ended: Finding | None = None  # why the last session ended early; stands until the next start
     warning: Finding | None = None  # something to tell that neither trips nor ends
@@ -145,7 +149,11 @@ _RELEASING: Final = frozenset({Phase.RELEASING, Phase.STOPPING})
 
 
 def initial(
-    cuffs: int, now_s: float, clocks: dict[LimbKey, LimbClock] | None = None, fault: Finding | None = None
+    cuffs: int,
+    now_s: float,
+    clocks: dict[LimbKey, LimbClock] | None = None,
+    fault: Finding | None = None,
+    past_unknown: bool = False,
 ) -> SessionState:
     """Boot: vented and IDLE, or FAULT when the journal holds one that nobody reset."""
     return SessionState(
@@ -157,6 +165,7 @@ def initial(
         clocks=dict(clocks or {}),
         exercise_restricted_s=(0.0,) * cuffs,
         fault=fault,
+        past_unknown=past_unknown,
     )
 
 
@@ -165,6 +174,7 @@ def initial(
 
 def run_clocks(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s: float) -> None:
     """The limb clocks of every cuff in use, and what an exercise adds up to."""
+    _run_bench_clock(s, seen, dt_s)
     if s.timeline is None:
         return
     exercise = list(s.exercise_restricted_s)
@@ -178,6 +188,19 @@ def run_clocks(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s: floa
     s.exercise_restricted_s = tuple(exercise)
     if now_s - s.limb_clock_told_s >= 1.0 and s.phase in PRESSURISED:
         _tell_clocks(s, now_s)
+
+
+def _run_bench_clock(s: SessionState, seen: tuple[Seen, ...], dt_s: float) -> None:
+    """A limb that no cuff is on is free once the whole bench has been below 15 mmHg for the time of a reperfusion."""
+    for one in seen:
+        if not (one.certain and one.pressure_mmhg < EMPTY_MMHG):
+            s.bench_free_s = 0.0
+            return
+    s.bench_free_s += dt_s
+    if s.bench_free_s >= REPERFUSION_S and (s.past_unknown or s.clocks):
+        s.past_unknown = False
+        in_use = [s.clock_of(cuff) for cuff in range(len(seen))]
+        s.clocks = {key: clock for key, clock in s.clocks.items() if any(clock is one for one in in_use)}
 
 
 def _tell_clocks(s: SessionState, now_s: float) -> None:
@@ -237,8 +260,8 @@ def _inflate(s: SessionState, guard: GuardState, reached: bool, now_s: float) ->
         return
     if not reached:
         return
-    s.inflation_s = now_s - s.inflate_from_s
-    s.tell(EventKind.INFLATION, now_s, to_target_s=round(s.inflation_s, 2))
+    s.inflation_s = now_s - s.arm_asked_at_s  # what a rest must leave room for: the guard's handshake included
+    s.tell(EventKind.INFLATION, now_s, to_target_s=round(now_s - s.inflate_from_s, 2))
     s.inflate_from_s = nan
     step = s.step
     s.go(Event.AT_TARGET, now_s)

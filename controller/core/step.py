@@ -29,6 +29,7 @@ from .model import (
     GuardState,
     Happened,
     Inputs,
+    Limb,
     Outputs,
     Phase,
     Reply,
@@ -41,6 +42,7 @@ from .model import (
 ORDER_AGAIN_S: Final = 0.1  # an order is repeated until the guard's status shows it
 ARM_AGAIN_S: Final = 0.4  # an ARM takes a handshake
 RESTRICTED_GRACE_S: Final = 2.0  # [J] the guard's count runs this much longer, so that the orderly end comes first
+GUARD_RESTRICTED_MAX_S: Final = LIMB_CAP_S[Limb.LEG]  # compiled into the guard; it refuses an ARM with more
 _UNUSED_CEILING_MMHG: Final = 0.0
 
 
@@ -88,10 +90,11 @@ def initial(
     now_s: float,
     clocks: dict[LimbKey, LimbClock] | None = None,
     fault: Finding | None = None,
+    past_unknown: bool = False,
 ) -> CoreState:
     """The state at boot: vented; IDLE, or FAULT when the journal holds a trip that nobody reset."""
     return CoreState(
-        session.initial(cuffs, now_s, clocks, fault),
+        session.initial(cuffs, now_s, clocks, fault, past_unknown),
         safety.initial(cuffs, now_s),
         alarms.initial(),
         (regulator.initial(settings.regulator),) * cuffs,
@@ -122,8 +125,12 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
     if inputs.commands:
         replies = tuple([_obey(new, command, settings.bench, now_s) for command in inputs.commands])
 
+    was = s.phase
     reached = s.phase is Phase.INFLATING and _reached(s, new.regulators)
     session.advance(s, seen, new.guard or GuardState.VENTED, reached, now_s)
+
+    if was is Phase.FAULT and s.phase is not Phase.FAULT:
+        new.alarms = alarms.release_latched(new.alarms)
 
     demand = _regulate(new, now_s, settings)
     verdict = safety.supervise(
@@ -166,11 +173,7 @@ def _obey(new: CoreState, command: Command, bench: Bench, now_s: float) -> Reply
         new.alarms = alarms.silence(new.alarms, now_s)
         s.tell(EventKind.OPERATOR, now_s, verb=str(command.verb), by=command.by, source=command.source)
         return Reply(command.id, True, "audio paused for 30 s; a new alarm sounds at once")
-    reply = commands.obey(s, command, new.seen, bench, now_s)
-    if command.verb is Verb.RESET and reply.ok:
-        new.safety = safety.initial(len(new.given), now_s)
-        new.alarms = alarms.release_latched(new.alarms)
-    return reply
+    return commands.obey(s, command, new.seen, bench, now_s)
 
 
 def _reached(s: session.SessionState, regulators: tuple[regulator.RegulatorState, ...]) -> bool:
@@ -272,5 +275,5 @@ def _arm(s: session.SessionState, margin_s: float) -> Arm:
             continue
         cap_s = LIMB_CAP_S[prescription.plan.limb]
         ceilings.append(armed_ceiling_mmhg(prescription.plan.lop_mmhg))
-        left.append(max(0.0, cap_s - clock.restricted_s) + margin_s)
+        left.append(min(max(0.0, cap_s - clock.restricted_s) + margin_s, GUARD_RESTRICTED_MAX_S))
     return Arm(tuple(ceilings), tuple(left))

@@ -145,7 +145,7 @@ def prescribe(
     _check_target(protocol, lop.mmhg, percent, limits)
     _check_times(protocol, limb, limits)
     plan = CuffPlan(limb, side, float(lop.mmhg), float(percent), lop.mmhg * percent / 100.0)
-    return Prescription(code, by, cuff, plan, to_timeline(protocol), tuple(warnings))
+    return Prescription(code, by, cuff, plan, to_timeline(protocol), tuple(warnings), tuple(lop.record().items()))
 
 
 # --- who -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from math import isfinite, nan
 from typing import Any, Final, Protocol
 
 from ..core.limits import EMPTY_MMHG
-from ..core.model import EventKind, Happened, Phase, StepKind
+from ..core.model import PRESSURISED, EventKind, Happened, Phase, StepKind
 from ..core.step import Stepped
 
 AT_TARGET_MMHG: Final = 2.0  # "at target" of `to_target_s`
@@ -119,12 +119,11 @@ class Measure:
     seconds_above_lop: float = 0.0
     restricted_s: list[float] = field(default_factory=list)
     outcome: str = ""
-    _phase: Phase = Phase.IDLE
+    _before: Any = None  # the session a tick ago: at its end the prescriptions are gone
     _open_sets: list[_Span] = field(default_factory=list)
     _open_rests: list[_Rest] = field(default_factory=list)
     _open_inflations: list[_Inflation] = field(default_factory=list)
     _repetitions: int = 0
-    _was_inflating: bool = False
     _hash: Any = field(default_factory=sha256)
     _batch: bytearray = field(default_factory=bytearray)
 
@@ -134,6 +133,7 @@ class Measure:
         phase = session.phase
         for happened in stepped.events:
             self._happened(happened, session, now_s)
+        self._before = session
         targets = session.targets_mmhg
         working, holding = phase is Phase.WORKING, phase is Phase.HOLDING
         for cuff, plant in enumerate(self.plants):
@@ -157,12 +157,22 @@ class Measure:
             self._hash.update(self._batch)
             self._batch.clear()
         if self._open_rests:
-            self._rest_tick(holding, phase, targets, now_s)
+            self._rest_tick(holding, targets, now_s)
         if phase is Phase.INFLATING or self._open_inflations:
             self._inflation_tick(stepped, now_s)
         if self.trips:
             self._trip_tick(stepped, now_s)
-        self._phase = phase
+
+    def unattended(self, now_s: float) -> None:
+        """One tick's time in which the control process stood still: the guard alone acts."""
+        for plant in self.plants:
+            self.max_true_mmhg = max(self.max_true_mmhg, plant.cuff_mmhg)
+        lops = [one.plan.lop_mmhg for one in self._before.prescriptions if one is not None] if self._before else []
+        if lops and max(plant.cuff_mmhg for plant in self.plants) > min(lops):
+            self.seconds_above_lop += self.tick_s
+        if not self.trips and self._before is not None and self._before.phase in PRESSURISED:
+            self.trips.append(_Trip("lease_expired", None, now_s))
+        self._trip_tick(None, now_s)
 
     # --- events --------------------------------------------------------------------------------------------------
 
@@ -179,7 +189,7 @@ class Measure:
             self._repetitions = int(data["repetitions"] or 0)
         elif kind is EventKind.SET_ENDED:
             self._repetitions = int(data["repetitions"] or 0)
-            self._close_sets(session, now_s)
+            self._close_sets(now_s)
             if session.step is not None:
                 self._open_rest(session, now_s)
         elif kind is EventKind.PHASE:
@@ -201,9 +211,10 @@ class Measure:
                     alarm["cleared_at_s"] = now_s
         elif kind is EventKind.SESSION_ENDED:
             self.outcome = str(data["outcome"])
-            self._close_sets(session, now_s)
+            self._close_sets(now_s)
+            before = self._before
             self.restricted_s = [
-                clock.restricted_s if (clock := session.clock_of(cuff)) is not None else 0.0
+                clock.restricted_s if (clock := before.clock_of(cuff)) is not None else 0.0
                 for cuff in range(len(self.plants))
             ]
             self._close_rests(now_s)
@@ -211,13 +222,14 @@ class Measure:
     def _changed(self, happened: Happened, session: Any, now_s: float) -> None:
         to = happened.phase
         if to in (Phase.RELEASING, Phase.STOPPING, Phase.FAULT):
-            self._close_sets(session, now_s)
+            self._close_sets(now_s)
+            if any(rest.held is not None for rest in self._open_rests):
+                self._close_rests(now_s)
             if to is Phase.RELEASING and not self._open_rests and session.step is not None and not session.final:
                 self._open_rest(session, now_s)  # after a hold, or a pause
             for rest in self._open_rests:
                 if not isfinite(rest.release_s):
                     rest.release_s = now_s
-                    rest.held = None
         elif to is Phase.HOLDING and session.step is not None and session.step.kind is StepKind.HOLD:
             self._close_rests(now_s)
             self._open_rest(session, now_s)
@@ -232,9 +244,9 @@ class Measure:
             if session.prescriptions[cuff] is not None
         ]
 
-    def _close_sets(self, session: Any, now_s: float) -> None:
+    def _close_sets(self, now_s: float) -> None:
         for span in self._open_sets:
-            if session.prescriptions[span.cuff] is None:
+            if self._before is None or self._before.prescriptions[span.cuff] is None:
                 continue
             ticks = span.ticks
             self.sets.append(
@@ -273,7 +285,7 @@ class Measure:
 
     # --- every tick ----------------------------------------------------------------------------------------------
 
-    def _rest_tick(self, holding: bool, phase: Phase, targets: tuple[float, ...], now_s: float) -> None:
+    def _rest_tick(self, holding: bool, targets: tuple[float, ...], now_s: float) -> None:
         for rest in self._open_rests:
             true = self.plants[rest.cuff].cuff_mmhg
             if true < EMPTY_MMHG:
@@ -322,10 +334,12 @@ class Measure:
             )
         self._open_inflations = []
 
-    def _trip_tick(self, stepped: Stepped, now_s: float) -> None:
+    def _trip_tick(self, stepped: Stepped | None, now_s: float) -> None:
         for trip in self.trips:
             if trip.commanded_s is None:
-                asked = all(not out.pump_enabled and out.vent_open and out.dump_open for out in stepped.outputs.cuffs)
+                asked = stepped is not None and all(
+                    not out.pump_enabled and out.vent_open and out.dump_open for out in stepped.outputs.cuffs
+                )
                 done = all(not pin.pump_enabled and pin.vent_open and pin.dump_open for pin in self.pins)
                 if asked or done:
                     trip.commanded_s = now_s - trip.at_s

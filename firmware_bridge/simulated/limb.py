@@ -18,6 +18,7 @@ from .plant import PlantSettings
 PULSE_HZ: Final = 1.1
 PULSE_ML: Final = 0.5  # half of peak to peak where it is largest [J: some 1 mmHg of a leg cuff]
 PULSE_GONE_AT: Final = 1.15  # share of LOP above which nothing passes
+FALL_TO_RISE: Final = 1.5  # a load let down slowly is let go slower than it was taken up [J]
 REACTION_S: Final = 0.12  # behind the cue, mean of a person who follows a metronome [J]
 REACTION_SD_S: Final = 0.06
 REACTION_MAX_S: Final = 0.30
@@ -60,6 +61,13 @@ class SimulatedLimb:
         self._fall = None
         self._next_s = 1e18
         self._move(at_s, SETTLE_S, 0.0)
+
+    def clench(self, at_s: float, volume_ml: float, over_s: float = 0.3) -> None:
+        """A spasm: the limb swells by so much and stays so until `end_set`."""
+        self._repetition = -1
+        self._fall = None
+        self._next_s = 1e18
+        self._move(at_s, over_s, volume_ml)
 
     def volume_ml(self, at_s: float, pressure_mmhg: float) -> float:
         """What the limb takes from the bladder at this instant, pulses included."""
@@ -111,7 +119,7 @@ class SimulatedLimb:
         late_down_s = min(REACTION_MAX_S, max(0.0, gauss(REACTION_S, REACTION_SD_S)))
         nominal_s = self._settings.rise_fraction * self._period_s
         rise_s = nominal_s * _varied(gauss(0.0, 1.0), LENGTH_SD)
-        fall_s = nominal_s * _varied(gauss(0.0, 1.0), LENGTH_SD)
+        fall_s = FALL_TO_RISE * nominal_s * _varied(gauss(0.0, 1.0), LENGTH_SD)
         half_ml = 0.5 * self._settings.swing_ml * _varied(gauss(0.0, 1.0), STRENGTH_SD)
         self._rise_s, self._rise_ml = rise_s, half_ml
         begin_s = max(self._until_s, cue_s + late_s)

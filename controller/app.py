@@ -1,0 +1,364 @@
+"""The composition root: a bench's settings → hardware, core, journal, publisher, command socket, and the tick.
+
+`run` is what `manchet run` calls: it serves one bench until it is told to end, and vents first. Everything that may
+wait is beside the tick: one task group, in which a failure of any task asks the guard to trip and ends the process
+non-zero. Wall time is made here and goes only into stamps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from math import nan
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from firmware_bridge.firmware import wire
+
+from . import __version__
+from .bedside.lock import BenchLock, BenchTaken
+from .bedside.notify import Notifier
+from .bedside.paths import FolderRefused, control_socket, make_private, runtime_folder, state_folder
+from .bedside.server import CommandSocket
+from .clock import real_loop
+from .control import Control
+from .core.commands import Bench
+from .core.limb import LimbClock, LimbKey
+from .core.model import Command, EventKind, Finding, Happened, Limb, Notice, Phase, Side, Snapshot, Verb
+from .core.step import CoreSettings, CoreState, Stepped, initial
+from .messages import Info, Origin, Payload, SensorInfo, Session, Versions
+from .orders import Orders
+from .publish.compose import Outbox
+from .record.journal import Journal, JournalVersionError, Recalled
+from .record.report import SessionReport
+from .record.writer import JournalThread
+from .settings import Settings, load, read_password
+from .simulation import Patient, SimulatedBench, plant_of, simulated_bench
+from .tomlfile import BadInput
+
+STOP_WITHIN_S: Final = 8.0  # how long the end of the process waits for empty
+GONE_WITHIN_S: Final = 1.6  # of the publisher, once the cuff is empty
+JOURNAL_WITHIN_S: Final = 0.3
+
+_log: Final = logging.getLogger("manchet")
+
+
+@dataclass(slots=True)
+class Place:
+    """Where one run of a bench keeps its files."""
+
+    socket: Path
+    journal: Path
+
+
+class Service:
+    """One bench being served. Made inside a running loop; `live` returns the process's exit code.
+
+    `watch` sees every tick. `speed` is the loop's against real time.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        place: Place,
+        loop: asyncio.AbstractEventLoop,
+        config_sha256: str,
+        watch: Callable[[Stepped, float], None] | None = None,
+        protocols: Path | None = None,
+    ) -> None:
+        speed = float(getattr(loop, "speed", 1.0))
+        self.speed = speed
+        self.settings = settings
+        self._loop = loop
+        self._asked_to_end = asyncio.Event()
+        self._notifier = Notifier()
+        origin = Origin(settings.bench_id, token_hex(4), time.time, clock_synced)
+        journal = Journal(place.journal, origin)
+        recalled = journal.recall()
+        self.journal = JournalThread(journal, time.time)
+        self.publisher = _publisher(settings, origin, self.journal, speed)
+        self.bench = _simulated(settings, loop)
+        self.report = SessionReport(origin, __version__, self._deliver)
+        limits = settings.core_limits()
+        core = CoreSettings(Bench(limits, settings.require_panel), settings.core_regulator())
+        self._calibration = calibration_notices(settings)
+        self._broken = (Notice("boot_fault", detail=recalled.broken),) if recalled.broken else ()
+        self.socket = CommandSocket(place.socket, self._submit, speed)
+        watchers = (Patient(self.bench.limbs).after, self.report.after, *((watch,) if watch is not None else ()))
+        self.control = Control(
+            loop,
+            self.bench.hardware,
+            boot_state(len(settings.cuffs), core, loop.time(), recalled),
+            core,
+            1.0 / settings.tick_hz,
+            self.journal,
+            (self.publisher.offer, self.socket.offer),
+            watchers,
+            self._notices,
+            self._pet if self._notifier.watchdog_s else None,
+        )
+        self.orders = Orders(self.control, limits, lambda: datetime.now(UTC), protocols)
+        self.publisher.publish(self._info(origin, config_sha256))
+
+    def _submit(self, verb: str, args: dict[str, Any]) -> asyncio.Future[Any]:
+        return self.orders.submit(verb, args)
+
+    def _deliver(self, summary: Session) -> None:
+        """A session is over and summed up."""
+        self.journal.session(summary)
+        self.publisher.publish(summary)
+        self.socket.session(msgspec.to_builtins(summary))
+
+    def _notices(self) -> tuple[Notice, ...]:
+        return self.publisher.notices() + self._calibration + self._broken
+
+    def _pet(self, state: CoreState) -> None:
+        """Systemd's watchdog: only after a tick that ran on time and either used fresh samples or has vented for a
+        cause that is latched. A process that must raise the alarm is not killed for it."""
+        if state.session.phase is Phase.FAULT or all(one.certain for one in state.seen):
+            self._notifier.tell("WATCHDOG=1")
+
+    def _info(self, origin: Origin, config_sha256: str) -> Info:
+        sensors = []
+        for index, cuff in enumerate(self.settings.cuffs):
+            sensor = self.bench.hardware.sensors[index]
+            day = cuff.sensor.calibrated_on
+            sensors.append(
+                SensorInfo(
+                    cuff=index + 1,
+                    channel="A",
+                    name=f"{cuff.sensor.kind} on bus {cuff.sensor.bus}",
+                    low_mmhg=sensor.low_mmhg,
+                    high_mmhg=sensor.high_mmhg,
+                    calibrated_on=day.isoformat() if day is not None else None,
+                )
+            )
+        return Info(
+            **origin.envelope("info", self._loop.time()),
+            versions=Versions(manchet=__version__, python=platform.python_version(), wire=wire.VERSION),
+            cuffs=len(self.settings.cuffs),
+            sensors=tuple(sensors),
+            guard=self.settings.guard.kind,
+            config_sha256=config_sha256,
+        )
+
+    # --- living --------------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Ask for the end: vent, wait for empty, close. Safe to call twice and from a signal."""
+        self._asked_to_end.set()
+        self.control.say(Command(self.control.next_id(), Verb.STOP, "", "signal"))
+
+    async def live(self) -> int:
+        """Serve until `end`, or until something fails."""
+        code = 0
+        fault = self.control.state.session.fault
+        self.journal.event(
+            Happened(
+                EventKind.BOOT,
+                self._loop.time(),
+                self.control.state.session.phase,
+                None,
+                {"version": __version__, "fault": fault.text if fault is not None else None},
+            )
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                publishing = group.create_task(self.publisher.run(), name="publisher")
+                await self.socket.open()
+                self.control.start()
+                self._notifier.tell("READY=1")
+                failing = group.create_task(self._failure(), name="control")
+                await self._asked_to_end.wait()
+                self._notifier.tell("STOPPING=1")
+                code = await self._vent()
+                failing.cancel()
+                await self._say_goodbye()
+                publishing.cancel()
+        except* Exception as failures:
+            for failure in failures.exceptions:
+                _log.error("%s: %s", type(failure).__name__, failure)
+                self.control.fail(failure)
+            code = 1
+        finally:
+            self.control.stop()
+            self._consume_failure()
+            await self.socket.close()
+            self.journal.close(JOURNAL_WITHIN_S)
+            self._notifier.close()
+        return code
+
+    def _consume_failure(self) -> None:
+        failed = self.control.failed
+        if failed.done() and not failed.cancelled():
+            failed.exception()
+
+    async def _failure(self) -> None:
+        await asyncio.shield(self.control.failed)
+
+    async def _vent(self) -> int:
+        """Wait for empty, at most so long; 0 when it was measured."""
+        until_s = self._loop.time() + STOP_WITHIN_S
+        while self._loop.time() < until_s:
+            state = self.control.state
+            idle = state.session.phase is Phase.IDLE or state.session.phase is Phase.FAULT
+            if idle and all(one.empty for one in state.seen):
+                return 0
+            await asyncio.sleep(0.02)
+        _log.error("the cuff was not measured empty within %g s: take the cuff off the limb", STOP_WITHIN_S)
+        return 1
+
+    async def _say_goodbye(self) -> None:
+        self.control.stop()
+        self.journal.flush(JOURNAL_WITHIN_S)
+        await self.publisher.close(GONE_WITHIN_S)
+
+
+# --- putting it together ---------------------------------------------------------------------------------------
+
+
+class Unpublished:
+    """The publisher of a bench that publishes nothing: events stay in the journal, unacknowledged."""
+
+    def __init__(self) -> None:
+        self._ended = asyncio.Event()
+
+    def offer(self, seen: Snapshot) -> None:
+        pass
+
+    def publish(self, payload: Payload) -> None:
+        pass
+
+    def notices(self) -> tuple[Notice, ...]:
+        return ()
+
+    async def run(self) -> None:
+        await self._ended.wait()
+
+    async def close(self, deadline_s: float = 2.0) -> None:  # noqa: ARG002 (the face of both)
+        self._ended.set()
+
+
+class Publishing(Protocol):
+    """What a publisher looks like from here."""
+
+    @property
+    def offer(self) -> Callable[[Snapshot], None]: ...
+
+    def publish(self, payload: Payload) -> None: ...
+
+    def notices(self) -> tuple[Notice, ...]: ...
+
+    async def run(self) -> None: ...
+
+    async def close(self, deadline_s: float = 2.0) -> None: ...
+
+
+def _publisher(settings: Settings, origin: Origin, outbox: Outbox, speed: float) -> Publishing:
+    mqtt = settings.mqtt
+    if not mqtt.enabled:
+        return Unpublished()
+    from .publish.mqtt import Broker, Publisher
+
+    broker = Broker(mqtt.host, mqtt.port, mqtt.username, read_password(mqtt), mqtt.tls_ca)
+    return Publisher(broker, origin, outbox, speed)
+
+
+def _simulated(settings: Settings, loop: asyncio.AbstractEventLoop) -> SimulatedBench:
+    simulated = settings.simulated
+    assert simulated is not None  # settings.load saw to it: the only kind of guard there is so far
+    places = tuple((cuff.sensor.bus, cuff.sensor.address) for cuff in settings.cuffs)
+    plant = plant_of(simulated.limb, simulated.plant)
+    return simulated_bench(loop.time, plant, simulated.lop_mmhg, simulated.seed, places)
+
+
+def boot_state(cuffs: int, core: CoreSettings, now_s: float, recalled: Recalled) -> CoreState:
+    """IDLE, or FAULT where the last trip was not reset or the journal cannot be read; with the limbs' clocks."""
+    clocks: dict[LimbKey, LimbClock] = {
+        (one.code, Limb(one.limb), Side(one.side)): LimbClock(one.restricted_s)
+        for one in recalled.limbs
+        if one.restricted_s > 0.0
+    }
+    fault: Finding | None = None
+    if recalled.fault is not None:
+        text = f"not reset since {recalled.fault.at or 'an unknown time'}: {recalled.fault.text}"
+        fault = Finding("boot_fault", -1, nan, nan, "", text, now_s)
+    elif recalled.broken:
+        fault = Finding("boot_fault", -1, nan, nan, "", recalled.broken, now_s)
+    return initial(cuffs, core, now_s, clocks, fault, past_unknown=bool(recalled.broken))
+
+
+def calibration_notices(settings: Settings) -> tuple[Notice, ...]:
+    """A sensor whose check is due."""
+    today = datetime.now(UTC).date()
+    return tuple(
+        Notice("calibration_overdue", detail=f"sensor A of cuff {number}, due on {due.isoformat()}")
+        for number, cuff in enumerate(settings.cuffs, start=1)
+        if (due := cuff.sensor.calibration_due_on) is not None and due <= today
+    )
+
+
+def clock_synced() -> bool:
+    """Whether systemd-timesyncd says that the wall clock is set; False where nobody says so."""
+    return Path("/run/systemd/timesync/synchronized").exists()
+
+
+# --- manchet run -----------------------------------------------------------------------------------------------
+
+
+def run(config: Path) -> int:
+    """Serve the bench of this file until SIGTERM or Ctrl-C. Returns the exit code; complaints are one line."""
+    try:
+        settings = load(config)
+        check_plant(settings, config)
+        runtime, state = make_private(runtime_folder()), state_folder()
+        journal = Path(settings.journal) if settings.journal is not None else state / f"{settings.bench_id}.sqlite"
+        place = Place(control_socket(runtime, settings.bench_id), journal)
+        with BenchLock(runtime, settings.bench_id):
+            digest = sha256(config.read_bytes()).hexdigest()
+            with asyncio.Runner(loop_factory=real_loop) as runner:
+                return runner.run(_serve(settings, place, digest))
+    except BadInput as error:
+        return _complain(str(error), 2)
+    except (BenchTaken, FolderRefused, JournalVersionError, OSError) as error:
+        return _complain(str(error), 1)
+
+
+def check_plant(settings: Settings, source: Path) -> None:
+    """The plant's keys are known only here. Raises BadInput."""
+    simulated = settings.simulated
+    if simulated is None:
+        return
+    for key, number in simulated.plant.items():
+        try:
+            plant_of(simulated.limb, {key: number})
+        except ValueError as error:
+            raise BadInput(source, f"simulated.plant.{key}", number, str(error).partition(": must be ")[2]) from None
+
+
+async def _serve(settings: Settings, place: Place, config_sha256: str) -> int:
+    loop = asyncio.get_running_loop()
+    service = Service(settings, place, loop, config_sha256)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.end)
+    gc.collect()
+    gc.freeze()
+    _log.info("bench %s is served at %s", settings.bench_id, place.socket)
+    return await service.live()
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"manchet: {' '.join(text.split())}", file=sys.stderr)
+    return code
