@@ -45,6 +45,8 @@ class Rig:
     def passes(self, ms: int) -> None:
         for _ in range(ms // 10):
             self.tick()
+        if ms % 10:
+            self.tick(ms % 10)
 
     def heard(self) -> list[tuple[Any, ...]]:
         return self.decoder.feed(self.guard.take_bytes())
@@ -68,6 +70,9 @@ class Rig:
         """Passes with a lease each, until a trip ends them."""
         for _ in range(ms // 10):
             self.tick()
+            self.lease(flags0, duty0, flags1, duty1)
+        if ms % 10:
+            self.tick(ms % 10)
             self.lease(flags0, duty0, flags1, duty1)
 
     @property
@@ -213,6 +218,20 @@ def test_the_second_channel_of_a_bench_with_one_cuff_is_zero() -> None:
     rig.hello()
     rig.passes(20)
     assert rig.heard()[-1][14:] == (NO, 0, 0, 0, 0, 0)
+
+
+def test_its_own_sequence_goes_up_by_one_and_wraps() -> None:
+    rig = ready()
+    rig.guard._out_seq = 0xFFFFFFFD
+    rig.say(wire.hello, 1)
+    rig.passes(40)
+    rig.say(wire.hello, 2)
+    assert [(message[1], message[2]) for message in rig.heard()] == [
+        (wire.WELCOME, 0xFFFFFFFE),
+        (wire.STATUS, 0xFFFFFFFF),
+        (wire.STATUS, 0),
+        (wire.WELCOME, 1),
+    ]
 
 
 def test_frames_nobody_fetches_do_not_pile_up() -> None:
@@ -533,11 +552,11 @@ def test_an_arm_for_another_boot_trips(boot_id: int) -> None:
     assert rig.tripped == "bad_boot_id"
 
 
-@pytest.mark.parametrize(("passes", "taken"), [(49, False), (50, True)])
-def test_an_arm_needs_half_a_second_below_15(passes: int, taken: bool) -> None:
+@pytest.mark.parametrize(("ms", "taken"), [(499, False), (500, True)])
+def test_an_arm_needs_half_a_second_below_15(ms: int, taken: bool) -> None:
     rig = Rig()
     rig.b = [149, 149]
-    rig.passes(10 * passes)
+    rig.passes(ms)
     rig.arm()
     assert (rig.guard.state == wire.ARMED) is taken
     if not taken:
@@ -552,10 +571,10 @@ def test_one_reading_that_is_not_empty_begins_the_half_second_anew(channel: int,
     rig.b[channel] = b_dmmhg
     rig.tick()
     rig.b[channel] = 0
-    rig.passes(490)
+    rig.passes(499)
     rig.arm()
     assert rig.refused() == "a cuff is not known to be empty"
-    rig.tick()
+    rig.tick(1)
     rig.arm()
     assert rig.guard.state == wire.ARMED
 
@@ -573,10 +592,10 @@ def test_time_with_the_vent_closed_is_not_seen_empty() -> None:
     rig.hold(600, HELD)
     rig.say(wire.disarm)
     assert rig.outputs == VENTED
-    rig.passes(490)
+    rig.passes(499)
     rig.arm()
     assert rig.refused() == "a cuff is not known to be empty"
-    rig.tick()
+    rig.tick(1)
     rig.arm()
     assert rig.guard.state == wire.ARMED
 
@@ -586,9 +605,12 @@ def test_a_gap_nobody_watched_is_not_seen_empty(gap_ms: int) -> None:
     rig = Rig()
     rig.passes(490)
     rig.tick(gap_ms)
-    rig.tick()
+    rig.passes(499)
     rig.arm()
     assert rig.refused() == "a cuff is not known to be empty"
+    rig.tick(1)
+    rig.arm()
+    assert rig.guard.state == wire.ARMED
 
 
 def test_a_gap_of_100_ms_is_still_watched() -> None:
@@ -692,11 +714,11 @@ def test_restricted_time_adds_up_to_what_was_left(b_dmmhg: int) -> None:
     if b_dmmhg == NO:
         rig.hold(90, 0)
         rig.b[0] = 150
-        rig.hold(900, 0)
+        rig.hold(909, 0)
     else:
-        rig.hold(990, HELD)
+        rig.hold(999, HELD)
     assert rig.tripped == ""
-    rig.tick()
+    rig.tick(1)
     assert rig.tripped == "restricted_time"
     assert rig.guard.trip_channel == 0
 
@@ -706,11 +728,11 @@ def test_restricted_time_stands_still_below_15_and_goes_on_after() -> None:
     rig.b[0] = 1000
     rig.hold(900, HELD)
     rig.b[0] = 149
-    rig.hold(179990, 0)
+    rig.hold(179999, 0)
     rig.b[0] = 1000
-    rig.hold(90, HELD)
+    rig.hold(99, HELD)
     assert rig.tripped == ""
-    rig.tick()
+    rig.tick(1)
     assert rig.tripped == "restricted_time"
 
 
@@ -722,9 +744,9 @@ def test_180_s_below_15_give_the_restricted_time_back(low_ms: int) -> None:
     rig.b[0] = 149
     rig.hold(low_ms, 0)
     rig.b[0] = 1000
-    rig.hold(990, HELD)
+    rig.hold(999, HELD)
     assert rig.tripped == ""
-    rig.tick()
+    rig.tick(1)
     assert rig.tripped == "restricted_time"
 
 
@@ -737,34 +759,37 @@ def test_the_time_of_one_arm_is_not_the_next_ones() -> None:
     rig.passes(500)
     rig.arm(left0=500)
     rig.b[0] = 1000
-    rig.hold(490, HELD)
+    rig.hold(499, HELD)
     assert rig.tripped == ""
-    rig.tick()
+    rig.tick(1)
     assert rig.tripped == "restricted_time"
 
 
 def test_the_pump_runs_no_longer_than_40_s() -> None:
     rig = armed()
     rig.lease(PUMP, 100)
-    rig.hold(39990, PUMP, 100)
+    rig.hold(39999, PUMP, 100)
     assert rig.tripped == ""
-    rig.tick()
+    rig.tick(1)
     assert rig.tripped == "pump_too_long"
     assert rig.guard.trip_channel == 0
 
 
-@pytest.mark.parametrize(("pause_ms", "begins_anew"), [(490, False), (500, True)])
-def test_a_pause_of_half_a_second_begins_the_pumping_anew(pause_ms: int, begins_anew: bool) -> None:
+@pytest.mark.parametrize("before", ["armed", "pumped"])
+@pytest.mark.parametrize(("pause_ms", "begins_anew"), [(499, False), (500, True)])
+def test_a_pause_of_half_a_second_begins_the_pumping_anew(before: str, pause_ms: int, begins_anew: bool) -> None:
     rig = armed()
-    rig.lease(PUMP, 100)
-    rig.hold(39980, PUMP, 100)
+    if before == "pumped":
+        rig.lease(PUMP, 100)
+        rig.hold(39980, PUMP, 100)
+    else:
+        rig.guard.outputs[0].pump_ms = 39980  # as if: the pause is counted from the ARM
     rig.lease(HELD)
-    rig.hold(pause_ms - 10, HELD)
-    rig.tick()
+    rig.hold(pause_ms, HELD)
     rig.lease(PUMP, 100)
-    rig.hold(10, PUMP, 100)
+    rig.hold(19, PUMP, 100)
     assert rig.tripped == ""
-    rig.tick()
+    rig.tick(1)
     assert rig.tripped == ("" if begins_anew else "pump_too_long")
 
 
@@ -790,8 +815,10 @@ def test_the_pumping_of_one_arm_is_not_the_next_ones() -> None:
     rig.passes(500)
     rig.arm()
     rig.lease(PUMP, 100)
-    rig.hold(39990, PUMP, 100)
+    rig.hold(39999, PUMP, 100)
     assert rig.tripped == ""
+    rig.tick(1)
+    assert rig.tripped == "pump_too_long"
 
 
 @pytest.mark.parametrize("state", ["vented", "armed"])
