@@ -121,6 +121,7 @@ def new_phase(run: Run, was: Phase) -> None:
     run.topping_s = run.mean_sum_mmhg_s = run.mean_s = 0.0
     run.mean_repetition = -1
     run.rise_from_mmhg, run.unrisen_s = inf, 0.0
+    run.fall_from_mmhg, run.unfallen_s = nan, 0.0  # what a contraction held up in the set says nothing of the release
 
 
 Rule = Callable[[Run, Moment], Finding | None]

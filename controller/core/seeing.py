@@ -22,6 +22,7 @@ from .limits import (
 )
 from .model import CuffOutputs, GuardState, GuardStatus, Inputs, Sample, Seen
 
+VALVE_S: Final = 0.2  # [J] a valve commanded open may still be open this long after
 FROZEN_MMHG: Final = 20.0  # below it an empty cuff may well read the same twice
 _NO_SAMPLES: Final = ()
 _TRIPPED: Final = GuardState.TRIPPED
@@ -36,6 +37,7 @@ class CuffSight:
     a_at_s: float = -inf
     a_counts: int = -1
     a_refused: int = 0  # in a row
+    closed_s: float = 0.0  # since a valve was commanded open
     unchanged_s: float = 0.0  # identical counts while pump or vent should move them
     b_mmhg: float = 0.0
     b_at_s: float = -inf
@@ -68,14 +70,19 @@ def initial(cuffs: int, now_s: float) -> Sight:
     return Sight((CuffSight(),) * cuffs, now_s)
 
 
-def plausible(mmhg: float, elapsed_s: float, last_mmhg: float, limits: Limits) -> bool:
+def plausible(mmhg: float, elapsed_s: float, last_mmhg: float, limits: Limits, may_fall: bool = False) -> bool:
     """H-04: whether a reading can be true, `elapsed_s` after the last accepted one. NaN and infinity cannot.
 
-    Limits: -20 mmHg or the sensor's scale; a step of 50 mmHg + 5 mmHg per ms [J: a valve opens in some 10 ms, and no
-    pump or limb is quicker].
+    Limits: -20 mmHg or the sensor's scale; a step of 50 mmHg + 5 mmHg per ms [J: no pump or limb is quicker].
+    `may_fall`: a valve is open and the reading may drop as far as it likes. A manifold behind a narrow hose is empty
+    in a few ms.
     """
-    return limits.sensor_low_mmhg <= mmhg <= limits.sensor_high_mmhg and (
-        abs(mmhg - last_mmhg) <= IMPLAUSIBLE_STEP_MMHG + IMPLAUSIBLE_SLEW_MMHG_S * elapsed_s
+    step_mmhg = mmhg - last_mmhg
+    most_mmhg = IMPLAUSIBLE_STEP_MMHG + IMPLAUSIBLE_SLEW_MMHG_S * elapsed_s
+    return (
+        limits.sensor_low_mmhg <= mmhg <= limits.sensor_high_mmhg
+        and step_mmhg <= most_mmhg
+        and (may_fall or -step_mmhg <= most_mmhg)
     )
 
 
@@ -121,6 +128,8 @@ def _look_at_a(
     """Pass every sample of A through the gate. A sample that says it is none is missing, which is not implausible."""
     mmhg, at_s, counts, refused = old.a_mmhg, old.a_at_s, old.a_counts, old.a_refused
     fresh = moved = no_pump = False
+    closed_s = 0.0 if outputs.vent_open or outputs.dump_open else old.closed_s + dt_s
+    may_fall = closed_s < VALVE_S
     highest_mmhg = -inf
     for sample in samples:
         if sample.fault:
@@ -128,7 +137,7 @@ def _look_at_a(
         value = sample.pressure_mmhg
         if not at_s < sample.at_s <= now_s:  # an old one again, or one from the future: missing
             no_pump = no_pump or not value < limits.ceiling_mmhg
-        elif plausible(value, sample.at_s - at_s, mmhg, limits):
+        elif plausible(value, sample.at_s - at_s, mmhg, limits, may_fall):
             if sample.counts != counts:
                 moved = True
             mmhg, at_s, counts, refused, fresh = value, sample.at_s, sample.counts, 0, True
@@ -147,6 +156,7 @@ def _look_at_a(
         at_s,
         counts,
         refused,
+        closed_s,
         unchanged_s,
         old.b_mmhg,
         old.b_at_s,

@@ -87,6 +87,7 @@ class Rig:
     sampled: bool = True  # sensor A answers
     answering: bool = True  # the guard does
     counting: bool = True  # counts of A move
+    counts: int | None = None  # ... or are these
     watch: dict[str, Any] = field(default_factory=dict)
     now_s: float = 0.0
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
@@ -101,7 +102,7 @@ class Rig:
 
     def inputs(self) -> Inputs:
         self._counts += self.counting
-        sample = Sample(self.now_s, self.a, self._counts)
+        sample = Sample(self.now_s, self.a, self._counts if self.counts is None else self.counts)
         samples = ((sample,) if self.sampled else (),) * self.cuffs
         channels = tuple(
             ChannelStatus(self.b, out.pump_duty, out.pump_enabled, out.vent_open, out.dump_open) for out in self.given

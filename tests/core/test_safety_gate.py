@@ -87,6 +87,16 @@ def test_step_of_50_and_5_per_ms(elapsed_s: float, step: float, true: bool) -> N
     assert plausible(0.0, elapsed_s, step, DEFAULT_LIMITS) is true
 
 
+@pytest.mark.parametrize(("mmhg", "may_fall", "true"), [(5.0, True, True), (5.0, False, False), (335.0, True, False)])
+def test_with_a_valve_open_only_the_way_down_is_free(mmhg: float, may_fall: bool, true: bool) -> None:
+    assert plausible(mmhg, 0.01, 200.0, DEFAULT_LIMITS, may_fall) is true
+
+
+@pytest.mark.parametrize("bad", [nan, -inf, -20.1])
+def test_with_a_valve_open_it_must_still_be_a_pressure(bad: float) -> None:
+    assert not plausible(bad, 0.01, 200.0, DEFAULT_LIMITS, True)
+
+
 # --- A -----------------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +169,29 @@ def test_a_nan_clock_makes_a_unknown() -> None:
     _, seen, new = one_tick(at(1.0), Sample(1.01, 100.0, 6), dt=nan)
     assert seen.a_mmhg != seen.a_mmhg
     assert new.dt_s == 0.1
+
+
+@pytest.mark.parametrize(
+    ("outputs", "ticks", "accepted"),
+    [
+        (VENTED, 0, True),
+        (CuffOutputs(0.0, False, False, True), 0, True),
+        (VENTED, 24, True),  # closed again for 195 ms, which a slow valve may not have noticed
+        (VENTED, 25, False),
+        (CLOSED, 0, False),
+    ],
+)
+def test_a_manifold_may_collapse_when_a_valve_opens(outputs: CuffOutputs, ticks: int, accepted: bool) -> None:
+    sight = at(1.0, a=240.0)
+    sight.cuffs[0].closed_s = 9.0
+    _, _, sight = one_tick(sight, Sample(1.0078125, 240.0, 6), given=outputs, dt=1 / 128)
+    for n in range(ticks):
+        now_s = sight.last_now_s + 1 / 128
+        _, _, sight = one_tick(sight, Sample(now_s, 240.0, n), given=CLOSED, dt=1 / 128)
+    cuff, _, _ = one_tick(
+        sight, Sample(sight.last_now_s + 1 / 128, 10.0, 99), given=outputs if not ticks else CLOSED, dt=1 / 128
+    )
+    assert (cuff.a_refused == 0) is accepted
 
 
 # --- B and the guard ---------------------------------------------------------------------------------------------

@@ -586,9 +586,15 @@ def test_a_new_phase_starts_its_own_sums_anew(was: Phase, kept: bool) -> None:
         mean_repetition=3,
         rise_from_mmhg=9.0,
         unrisen_s=1.0,
+        topping_s=6.0,
+        fall_from_mmhg=9.0,
+        unfallen_s=1.0,
         lop_s=0.5,
         pump_on_s=8.0,
         unreleased_s=2.0,
     )
     new_phase(run, was)
-    assert run == Run(lop_sum_s=1.0 if kept else 0.0, lop_s=0.5, pump_on_s=8.0, unreleased_s=2.0)
+    assert run.fall_from_mmhg != run.fall_from_mmhg
+    run.fall_from_mmhg = 0.0
+    kept_s = 1.0 if kept else 0.0
+    assert run == Run(fall_from_mmhg=0.0, lop_sum_s=kept_s, lop_s=0.5, pump_on_s=8.0, unreleased_s=2.0)
