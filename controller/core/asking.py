@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite, nan
+from math import nan
 from typing import Final
 
 from .limits import EMPTY_MMHG, LIMB_CAP_S, UNATTENDED_S, Limits
@@ -16,7 +16,7 @@ def asks(s: SessionState, now_s: float) -> tuple[Ask, ...]:
     """What the session wants of each cuff now."""
     phase = s.phase
     if phase is Phase.INFLATING:
-        if not isfinite(s.inflate_from_s):
+        if s.inflate_from_s != s.inflate_from_s:  # not armed yet
             return (VENT,) * len(s.prescriptions)
         kind = AskKind.INFLATE
     elif phase is Phase.HOLDING:

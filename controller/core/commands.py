@@ -105,6 +105,8 @@ def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench
         return refusal
     s.clocks[key] = clock
     s.prescriptions = tuple(new if cuff == new.cuff else one for cuff, one in enumerate(kept))
+    s.timeline = new.timeline
+    s.limbs = tuple([key if cuff == new.cuff else limb for cuff, limb in enumerate(s.limbs)])
     s.targets_mmhg = tuple(nan if one is None else one.plan.target_mmhg for one in s.prescriptions)
     s.tell(
         EventKind.PRESCRIBED,

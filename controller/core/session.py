@@ -22,7 +22,6 @@ from .limits import (
     REST_MAX_S,
 )
 from .model import (
-    PRESSURISED,
     EventKind,
     Finding,
     GuardState,
@@ -56,6 +55,8 @@ class SessionState:
     targets_mmhg: tuple[float, ...]  # as prescribed, or as lowered since
     clocks: dict[LimbKey, LimbClock]
     exercise_restricted_s: tuple[float, ...]
+    limbs: tuple[LimbKey | None, ...]  # whose limb each cuff was put on last; stays when the session is over
+    timeline: Timeline | None = None  # of the prescriptions: one for all cuffs in use
     step_index: int = -1
     progress_s: float = 0.0  # of this step, lived before a pause
     step_from_s: float = nan  # since when this step counts
@@ -90,17 +91,11 @@ class SessionState:
     def fork(self) -> SessionState:
         new = _fork(self)
         new.events = []
-        new.clocks = {key: clock.fork() for key, clock in self.clocks.items()}
+        if self.clocks:
+            new.clocks = {key: clock.fork() for key, clock in self.clocks.items()}
         return new
 
     # --- what the rest of the core asks --------------------------------------------------------------------------
-
-    @property
-    def timeline(self) -> Timeline | None:
-        for prescription in self.prescriptions:
-            if prescription is not None:
-                return prescription.timeline
-        return None
 
     @property
     def code(self) -> str:
@@ -117,10 +112,9 @@ class SessionState:
         return timeline.steps[self.step_index]
 
     def clock_of(self, cuff: int) -> LimbClock | None:
-        prescription = self.prescriptions[cuff]
-        if prescription is None:
-            return None
-        return self.clocks.get((prescription.code, prescription.plan.limb, prescription.plan.side))
+        """The clock of the limb this cuff was put on last. It runs on after the session: pressure may be there yet."""
+        limb = self.limbs[cuff]
+        return None if limb is None else self.clocks.get(limb)
 
     def tell(self, kind: EventKind, now_s: float, cuff: int | None = None, **data: Scalar) -> None:
         self.events.append(Happened(kind, now_s, self.phase, cuff, data))
@@ -164,6 +158,7 @@ def initial(
         targets_mmhg=(nan,) * cuffs,
         clocks=dict(clocks or {}),
         exercise_restricted_s=(0.0,) * cuffs,
+        limbs=(None,) * cuffs,
         fault=fault,
         past_unknown=past_unknown,
     )
@@ -173,20 +168,23 @@ def initial(
 
 
 def run_clocks(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s: float) -> None:
-    """The limb clocks of every cuff in use, and what an exercise adds up to."""
+    """The limb clocks of every cuff that was put on a limb, and what an exercise adds up to."""
     _run_bench_clock(s, seen, dt_s)
-    if s.timeline is None:
+    if not s.clocks:
         return
     exercise = list(s.exercise_restricted_s)
+    grew = False
     for cuff, one in enumerate(seen):
         clock = s.clock_of(cuff)
         if clock is None:
             continue
         before_s = clock.restricted_s
         clock.run(one.pressure_mmhg, one.certain, dt_s)
-        exercise[cuff] += max(0.0, clock.restricted_s - before_s)
+        if clock.restricted_s > before_s:
+            exercise[cuff] += clock.restricted_s - before_s
+            grew = True
     s.exercise_restricted_s = tuple(exercise)
-    if now_s - s.limb_clock_told_s >= 1.0 and s.phase in PRESSURISED:
+    if grew and now_s - s.limb_clock_told_s >= 1.0:
         _tell_clocks(s, now_s)
 
 
@@ -199,23 +197,18 @@ def _run_bench_clock(s: SessionState, seen: tuple[Seen, ...], dt_s: float) -> No
     s.bench_free_s += dt_s
     if s.bench_free_s >= REPERFUSION_S and (s.past_unknown or s.clocks):
         s.past_unknown = False
-        in_use = [s.clock_of(cuff) for cuff in range(len(seen))]
-        s.clocks = {key: clock for key, clock in s.clocks.items() if any(clock is one for one in in_use)}
+        s.clocks = {key: clock for key, clock in s.clocks.items() if key in s.limbs}
 
 
 def _tell_clocks(s: SessionState, now_s: float) -> None:
     s.limb_clock_told_s = now_s
-    for cuff, prescription in enumerate(s.prescriptions):
+    for cuff, limb in enumerate(s.limbs):
         clock = s.clock_of(cuff)
-        if prescription is not None and clock is not None:
+        if limb is not None and clock is not None:
+            code, which, side = limb
+            restricted_s = round(clock.restricted_s, 2)
             s.tell(
-                EventKind.LIMB_CLOCK,
-                now_s,
-                cuff,
-                code=prescription.code,
-                limb=str(prescription.plan.limb),
-                side=str(prescription.plan.side),
-                restricted_s=round(clock.restricted_s, 2),
+                EventKind.LIMB_CLOCK, now_s, cuff, code=code, limb=str(which), side=str(side), restricted_s=restricted_s
             )
 
 
@@ -512,7 +505,7 @@ def finish(s: SessionState, event: Event, outcome: str, now_s: float) -> None:
     s.go(event, now_s)
     if lived:
         s.tell(EventKind.SESSION_ENDED, now_s, outcome=outcome, code=s.code)
-    s.prescriptions = (None,) * len(s.prescriptions)
+    s.prescriptions, s.timeline = (None,) * len(s.prescriptions), None
     s.targets_mmhg = (nan,) * len(s.prescriptions)
     s.exercise_restricted_s = (0.0,) * len(s.prescriptions)
     s.step_index, s.progress_s, s.repetition, s.final, s.pausing = -1, 0.0, -1, False, False

@@ -1,0 +1,46 @@
+# Everything a newcomer needs: each target sets up its own environment in .venv and goes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# The safety core is gated by its own tests alone: branch coverage makes a tick several times slower.
+GATED := tests/core tests/firmware_bridge/test_guard.py tests/firmware_bridge/test_wire.py
+
+.PHONY: demo test unit check docs bench clean
+
+demo: $(STAMP)
+	$(BIN)/manchet demo
+
+test: $(STAMP)
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -q -m "not slow" $(GATED)
+	$(BIN)/python -m coverage report
+	$(BIN)/python -m pytest -q -n $(CORES) --dist worksteal tests $(addprefix --deselect ,$(GATED)) -m "not slow" --no-header
+	$(BIN)/python -m pytest -q -n $(CORES) --dist worksteal tests -m slow --no-header
+
+# What depends on no broker, no clock and no second process: for a second Python.
+unit: $(STAMP)
+	$(BIN)/python -m pytest -q -n $(CORES) -m "not slow and not process and not broker" tests
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m controller.documents --check
+
+docs: $(STAMP)
+	$(BIN)/python -m controller.documents
+
+bench: $(STAMP)
+	$(BIN)/manchet bench
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Manchet needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
+	@touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* build dist
