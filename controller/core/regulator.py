@@ -8,7 +8,7 @@ what a repetition does to it from the repetitions before. A comparison is writte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, nan
 from typing import Final
 
@@ -64,11 +64,11 @@ class RegulatorSettings:
     work_shut: float = 0.06  # ... down to this
     work_never: float = 0.12  # above this, bleed whatever is expected
     work_taper_s: float = 0.08
-    act_ahead_s: float = 0.1  # how far ahead pump and vent first make a difference
+    act_ahead_s: float = 0.15  # how far ahead pump and vent first make a difference
     near_s: float = 0.2  # how far ahead `work_fill` counts
     high_s: float = 0.5  # how far ahead a rise is looked for
     low_s: float = 1.5  # how far ahead a fall is looked for
-    trust: float = 0.5  # share of the newest repetition in what is kept of them
+    trust: float = 0.3  # share of the newest repetition in what is kept of them
 
 
 @dataclass(slots=True)
@@ -102,7 +102,7 @@ class RegulatorState:
     pulse_limb_mmhg: float = nan
     pulse_slope_mmhg_s: float = 0.0
     period_s: float = 0.0  # of the tempo that the bins belong to
-    bins: tuple[float, ...] = ()  # mmHg by which the limb moves the cuff in each
+    bins: list[float] = field(default_factory=list)  # mmHg by which the limb moves the cuff in each
     taught: bool = False  # by at least one whole repetition
     # the repetition under way
     bin: int = -1
@@ -295,17 +295,16 @@ def _learn(s: RegulatorState, ask: Ask, settings: RegulatorSettings) -> None:
         return
     if period_s != s.period_s:
         s.period_s, s.bin, s.taught = period_s, -1, False
-        s.bins = (0.0,) * max(1, min(BINS_AT_MOST, round(period_s / BIN_S)))
+        s.bins = [0.0] * max(1, min(BINS_AT_MOST, round(period_s / BIN_S)))
     count = len(s.bins)
     here = min(count - 1, max(0, int(ask.repetition_s / period_s * count)))
     was = s.bin
     if here == was:
         return
     if was >= 0:
-        kept = s.bins[was]
-        moved_mmhg = s.limb_mmhg - s.bin_limb_mmhg
-        kept += (moved_mmhg - kept) * (settings.trust if s.taught else 1.0)
-        s.bins = (*s.bins[:was], kept, *s.bins[was + 1 :])
+        trust = settings.trust if s.taught else 1.0
+        s.bins = s.bins.copy()  # the list handed in belongs to the state before
+        s.bins[was] += trust * (s.limb_mmhg - s.bin_limb_mmhg - s.bins[was])
         s.taught = s.taught or here < was
     s.bin, s.bin_limb_mmhg = here, s.limb_mmhg
     if s.taught:
@@ -314,23 +313,24 @@ def _learn(s: RegulatorState, ask: Ask, settings: RegulatorSettings) -> None:
 
 def _look_ahead(s: RegulatorState, settings: RegulatorSettings) -> None:
     """From this piece on: where the limb alone takes the pressure, and how far pump or vent could keep it."""
-    bins, here = s.bins, s.bin
-    count = len(bins)
-    width_s = s.period_s / count
+    width_s = s.period_s / len(s.bins)
+    acts = round(settings.act_ahead_s / width_s)
+    near, high, low = [round(time_s / width_s) for time_s in (settings.near_s, settings.high_s, settings.low_s)]
+    ahead = s.bins[s.bin :] + s.bins[: s.bin]
+    while len(ahead) < low:
+        ahead += ahead
     pump_mmhg = s.pump_rate_mmhg_s * width_s
     vent_mmhg = s.vent_rate_1_s * s.target_mmhg * width_s
-    acts = round(settings.act_ahead_s / width_s)
-    near, high = round(settings.near_s / width_s), round(settings.high_s / width_s)
-    at_mmhg, pumped_mmhg, vented_mmhg = 0.0, 0.0, 0.0
-    near_mmhg, lowest_mmhg, highest_mmhg = 0.0, inf, -inf
-    for ahead in range(1, round(settings.low_s / width_s) + 1):
-        at_mmhg += bins[(here + ahead - 1) % count]
-        if ahead <= near:
-            near_mmhg = at_mmhg
-        if ahead > acts:
-            lowest_mmhg = min(lowest_mmhg, at_mmhg + pumped_mmhg)
-            pumped_mmhg += pump_mmhg
-            if ahead <= high:
-                highest_mmhg = max(highest_mmhg, at_mmhg - vented_mmhg)
-                vented_mmhg += vent_mmhg
-    s.near_mmhg, s.lowest_mmhg, s.highest_mmhg = near_mmhg, lowest_mmhg, highest_mmhg
+    pumped_mmhg = vented_mmhg = sum(ahead[:acts])
+    lowest_mmhg, highest_mmhg = inf, -inf
+    for moves_mmhg in ahead[acts:low]:
+        pumped_mmhg += moves_mmhg
+        if pumped_mmhg < lowest_mmhg:
+            lowest_mmhg = pumped_mmhg
+        pumped_mmhg += pump_mmhg
+    for moves_mmhg in ahead[acts:high]:
+        vented_mmhg += moves_mmhg
+        if vented_mmhg > highest_mmhg:
+            highest_mmhg = vented_mmhg
+        vented_mmhg -= vent_mmhg
+    s.near_mmhg, s.lowest_mmhg, s.highest_mmhg = sum(ahead[:near]), lowest_mmhg, highest_mmhg

@@ -49,7 +49,7 @@ class PlantSettings:
     volume_ml: float = 400.0
     slack_ml: float = 300.0
     wall_compliance_ml_per_mmhg: float = 0.4
-    pump_l_min: float = 2.5
+    pump_l_min: float = 3.0
     pump_stall_mmhg: float = 450.0
     pump_spin_up_ms: float = 60.0
     pump_dead_band: float = 0.15
@@ -57,8 +57,8 @@ class PlantSettings:
     valve_latency_ms: float = 15.0
     hose_mmhg_per_l_min: float = 2.0
     leak_mmhg_per_min: float = 3.0
-    swing_ml: float = 42.0
-    rise_fraction: float = 0.2
+    swing_ml: float = 44.0
+    rise_fraction: float = 0.15
     drift_ml_per_min: float = 6.0
     sensor_noise_mmhg: float = 0.15
     sensor_lag_ms: float = 3.0
