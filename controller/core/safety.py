@@ -216,7 +216,7 @@ def supervise(
     new = _fork(state)
     phase = watch.phase
     sight = new.sight
-    excused = _enter(new, phase)
+    excused = (new.unseen or new.in_fault or phase is Phase.FAULT) and _enter(new, phase)
     found = [] if sight.whole and 0.0 <= sight.gap_s <= TICK_LATE_S else _bench(sight, inputs.link_fault, now_s)
     if watch.unattended:
         found.append(unattended(now_s))
