@@ -38,6 +38,7 @@ from .model import (
     forker,
     value,
 )
+from .phases import Event
 
 ORDER_AGAIN_S: Final = 0.1  # an order is repeated until the guard's status shows it
 ARM_AGAIN_S: Final = 0.4  # an ARM takes a handshake
@@ -155,9 +156,9 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
 def _ready(s: session.SessionState, new: CoreState, now_s: float) -> None:
     s.not_ready = asking.unready(s, new.seen, new.guard, new.estop_ok)
     if s.phase is Phase.IDLE and not s.not_ready:
-        s.go(session.Event.READIED, now_s)
+        s.go(Event.READIED, now_s)
     elif s.phase is Phase.READY and s.not_ready:
-        s.go(session.Event.UNREADIED, now_s, s.not_ready)
+        s.go(Event.UNREADIED, now_s, s.not_ready)
 
 
 def _obey(new: CoreState, command: Command, bench: Bench, now_s: float) -> Reply:
