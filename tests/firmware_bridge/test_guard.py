@@ -153,6 +153,7 @@ def test_a_status_before_the_first_pass_knows_no_pressure_and_no_estop_loop() ->
     rig.say(wire.trip)
     (status,) = rig.heard()
     assert (status[8], status[14], status[17]) == (0, NO, NO)
+    assert status[9:14] == (0, 0, 0, 0, 0)
 
 
 def test_a_sensor_that_never_answered_is_no_trip_and_no_arm() -> None:
@@ -167,7 +168,7 @@ def test_the_firmware_version_is_said() -> None:
     rig = Rig(2)
     rig.say(wire.hello, 7)
     (welcome,) = rig.heard()
-    assert welcome[3:] == (7, BOOT, rig.now_ms, 0x0100, 2)
+    assert welcome[2:] == (1, 7, BOOT, rig.now_ms, 0x0100, 2)
 
 
 def test_status_at_50_hz_once_greeted_and_at_once_on_a_change() -> None:

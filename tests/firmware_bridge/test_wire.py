@@ -223,6 +223,18 @@ def test_sequence_numbers_wrap(seq: int, last: int, is_newer: bool) -> None:
     assert wire.newer(seq, last) is is_newer
 
 
+def test_the_numbers_are_part_of_the_wire() -> None:
+    """A firmware may be older than the host: what a number means never changes."""
+    assert (wire.VERSION, wire.MAX_FRAME, wire.NO_READING, wire.NO_CHANNEL) == (1, 64, -32768, 255)
+    assert (wire.PUMP_ENABLE, wire.VENT_CLOSED, wire.DUMP_CLOSED, wire.ALL_FLAGS) == (1, 2, 4, 7)
+    assert (wire.VENTED, wire.ARMED, wire.TRIPPED) == (0, 1, 2)
+    reasons = {name.lower(): code for name, code in vars(wire).items() if name.lower() in wire.TRIP_WORDS}
+    assert [wire.TRIP_WORDS[code] for code in reasons.values()] == list(reasons)
+    assert len(reasons) == len(wire.TRIP_WORDS) - 1
+    refusals = {code: wire.REFUSAL_WORDS[code] for name, code in vars(wire).items() if name.startswith("REFUSED_")}
+    assert list(refusals) == list(range(1, len(wire.REFUSAL_WORDS)))
+
+
 def test_every_code_has_its_words() -> None:
     assert len(wire.TRIP_WORDS) == wire.LINK_LOST + 1
     assert wire.TRIP_WORDS[wire.ESTOP] == "estop"
