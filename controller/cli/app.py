@@ -5,7 +5,6 @@ A group imports what it needs inside its commands: `manchet status` stays quick 
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -13,10 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from . import compare, demo, protocols, run, schema, simulate, verbs, watch
+from . import bench, compare, demo, protocols, run, schema, simulate, verbs, watch
+from .endings import LEVELS, complain, failed, log_to_stderr
 from .options import BAD_INPUT, DONE, FAILED, Refused, choice
-
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 def build() -> typer.Typer:
@@ -30,7 +28,7 @@ def build() -> typer.Typer:
         "trust. Not a certified medical device.",
     )
     app.callback(invoke_without_command=True)(manchet)
-    for group in (run, demo, simulate, compare, watch, protocols, schema, verbs):
+    for group in (run, demo, simulate, compare, watch, protocols, schema, bench, verbs):
         group.register(app)
     app.command("safe")(safe)
     return app
@@ -45,7 +43,7 @@ def _command() -> Any:
 def manchet(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="print version, Python and wire version")] = False,
-    log_level: Annotated[str, choice("--log-level", LOG_LEVELS, help="what is logged on standard error")] = "warning",
+    log_level: Annotated[str, choice("--log-level", LEVELS, help="what is logged on standard error")] = "warning",
 ) -> None:
     """The options before the command."""
     log_to_stderr(log_level)
@@ -74,40 +72,25 @@ def version_line() -> str:
     return f"manchet {__version__}, Python {platform.python_version()}, wire {wire.VERSION}"
 
 
-class OneLine(logging.Formatter):
-    """A record is one line, whatever is in it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return " | ".join(line for line in super().format(record).splitlines() if line.strip())
-
-
-def log_to_stderr(level: str) -> None:
-    """Log one line each on standard error."""
-    to_stderr = logging.StreamHandler()
-    to_stderr.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[to_stderr], force=True)
-
-
 def execute(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code. Never raises, never prints a traceback unless asked to."""
     try:
         code = _command()(args=list(arguments), prog_name="manchet", standalone_mode=False)
         sys.stdout.flush()
     except Refused as error:
-        return _complain(str(error), error.code)
+        return complain(str(error), error.code)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted", FAILED)
+        return complain("interrupted", FAILED)
     except BrokenPipeError:
         sys.stdout = None  # whoever read us is gone: nothing more to say to it
         return FAILED
     except Exception as error:
         said = getattr(error, "format_message", None)  # typer's own: wrong option, missing option, no such command
         if said is not None:
-            return _complain(said(), BAD_INPUT)
+            return complain(said(), BAD_INPUT)
         if _is_bad_input(error):
-            return _complain(str(error), BAD_INPUT)
-        logging.getLogger(__name__).debug("the command failed", exc_info=True)
-        return _complain(f"failed: {type(error).__name__}: {error} (--log-level debug says where)", FAILED)
+            return complain(str(error), BAD_INPUT)
+        return failed(error)
     return code if isinstance(code, int) else DONE
 
 
@@ -117,8 +100,3 @@ def _is_bad_input(error: Exception) -> bool:
     from ..tomlfile import BadInput
 
     return isinstance(error, BadInput | RefusedPrescription)
-
-
-def _complain(text: str, code: int) -> int:
-    print(f"manchet: {' '.join(text.split())}", file=sys.stderr)
-    return code

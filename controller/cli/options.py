@@ -1,4 +1,4 @@
-"""What the commands share: the one number parser, the options of the verbs, and the errors of the command line.
+"""What the commands share: the one number parser and the options of the verbs.
 
 Every number option goes through `number` or `whole_number`: NaN, infinity and what is out of range are refused with
 the option, the value and the limit.
@@ -8,32 +8,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from ..bedside.client import NoAnswer, NoService
-
-DONE: Final = 0
-FAILED: Final = 1  # refused or failed
-BAD_INPUT: Final = 2
-NO_SERVICE: Final = 3
-NO_ANSWER: Final = 4
-
-
-class Refused(Exception):
-    """Ends the command with one line on standard error and this exit code."""
-
-    def __init__(self, text: str, code: int = BAD_INPUT) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-def as_exit(error: Exception) -> int:
-    """The exit code of what the bedside client raised."""
-    if isinstance(error, NoService):
-        return NO_SERVICE
-    return NO_ANSWER if isinstance(error, NoAnswer) else BAD_INPUT
+from .endings import BAD_INPUT as BAD_INPUT
+from .endings import DONE as DONE
+from .endings import FAILED as FAILED
+from .endings import NO_ANSWER as NO_ANSWER
+from .endings import NO_SERVICE as NO_SERVICE
+from .endings import Refused as Refused
+from .endings import as_exit as as_exit
 
 
 def parse_number(name: str, value: object, low: float, high: float, unit: str = "") -> float:

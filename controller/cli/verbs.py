@@ -7,29 +7,14 @@ the rest and says which limit refused it.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..bedside.client import REPLY_KEYS, NoAnswer, NoService, Unclear, ask, find_socket
 from ..core.limits import LOP_MAX_MMHG, LOP_MIN_MMHG
-from .options import (
-    BAD_INPUT,
-    DONE,
-    FAILED,
-    AsJson,
-    Bench,
-    Refused,
-    Socket,
-    as_exit,
-    choice,
-    number,
-    read_file,
-    whole_number,
-)
+from .options import AsJson, Bench, Refused, Socket, choice, number, read_file, whole_number
+from .say import say
 
 By = Annotated[str, typer.Option("--by", metavar="INITIALS", help="who says so")]
 LIMBS = ("leg", "arm")
@@ -164,25 +149,6 @@ def reset(
     return say("reset", {"cuff_off": cuff_off}, bench, socket, as_json)
 
 
-def say(verb: str, args: Mapping[str, object], bench: str, path: str, as_json: bool) -> int:
-    """Say it to the bench, print what it answers, and return the exit code."""
-    try:
-        reply = ask(find_socket(bench, path), verb, args)
-    except (NoService, NoAnswer, Unclear) as error:
-        if as_json:
-            _print_json({"ok": False, "verb": verb, "text": str(error)})
-        raise Refused(str(error), as_exit(error)) from None
-    if as_json:
-        _print_json(reply)
-    elif reply["ok"]:
-        print(reply["text"])
-    else:
-        print(f"manchet: {' '.join(str(reply['text']).split())}", file=sys.stderr)
-    if reply["ok"]:
-        return DONE
-    return BAD_INPUT if reply.get("bad_input") else FAILED
-
-
 def read_answers(path: Path) -> dict[str, Any]:
     """The screening answers as the file has them. Raises Refused: no file, no TOML or JSON, no table."""
     import tomllib
@@ -196,7 +162,3 @@ def read_answers(path: Path) -> dict[str, Any]:
     if not isinstance(answers, dict):
         raise Refused(f"--answers = {path}: must be a table of answers")
     return answers
-
-
-def _print_json(reply: Mapping[str, Any]) -> None:
-    print(json.dumps({key: reply.get(key) for key in REPLY_KEYS}))

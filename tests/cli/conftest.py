@@ -71,3 +71,37 @@ def bench(runtime: Path) -> Iterator[FakeBench]:
     bench = FakeBench(runtime / "b1.sock")
     yield bench
     bench.close()
+
+
+PROTOCOL = """
+name = "{name}"
+title = "One set"
+mode = "intermittent"
+percent_lop = 60
+percent_lop_min = 40
+percent_lop_max = 80
+[[exercises]]
+name = "any"
+repetitions = [{repetitions}]
+tempo = {{ concentric_s = 1, pause_s = 0, eccentric_s = 1 }}
+[sources]
+percent_lop = "this test"
+sets = "this test"
+tempo = "this test"
+"""
+
+
+@pytest.fixture
+def short_protocol(tmp_path: Path) -> Path:
+    """Two repetitions of 2 s."""
+    path = tmp_path / "short.toml"
+    path.write_text(PROTOCOL.format(name="short", repetitions=2))
+    return path
+
+
+@pytest.fixture
+def long_protocol(tmp_path: Path) -> Path:
+    """Sixty repetitions of 2 s."""
+    path = tmp_path / "long.toml"
+    path.write_text(PROTOCOL.format(name="long", repetitions=60))
+    return path

@@ -256,8 +256,9 @@ def test_a_bug_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     ("words", "without"),
     [
         (["safe"], {"asyncio", "msgspec", "typer", "rich", "logging", "controller.core", "controller.app"}),
-        (["run", "--config", "/nope.toml"], {"rich", "matplotlib", "amqtt", "aiohttp"}),
-        (["status"], {"rich", "asyncio", "msgspec", "controller.app", "firmware_bridge.firmware.wire"}),
+        (["run", "--config", "/nope.toml"], {"rich", "typer", "click", "pydantic", "matplotlib", "amqtt"}),
+        (["stop"], {"typer", "asyncio", "msgspec", "controller.app", "firmware_bridge.firmware.wire"}),
+        (["status", "--json"], {"rich", "asyncio", "msgspec", "controller.app", "firmware_bridge.firmware.wire"}),
     ],
 )
 def test_what_a_command_does_not_carry(words: list[str], without: set[str], runtime: Path) -> None:

@@ -19,29 +19,6 @@ from controller.cli import demo
 
 pytestmark = pytest.mark.process
 
-PROTOCOL = """
-name = "short"
-title = "Two repetitions"
-mode = "intermittent"
-percent_lop = 60
-percent_lop_min = 40
-percent_lop_max = 80
-[[exercises]]
-name = "any"
-repetitions = [{repetitions}]
-tempo = {{ concentric_s = 1, pause_s = 0, eccentric_s = 1 }}
-[sources]
-percent_lop = "this test"
-sets = "this test"
-tempo = "this test"
-"""
-
-
-def short_protocol(folder: Path, repetitions: int = 2) -> Path:
-    path = folder / "short.toml"
-    path.write_text(PROTOCOL.format(repetitions=repetitions))
-    return path
-
 
 def start_demo(runtime: Path, *options: str) -> subprocess.Popen[str]:
     environ = os.environ | {"RUNTIME_DIRECTORY": str(runtime), "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -49,8 +26,8 @@ def start_demo(runtime: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_it_lives_through_a_session_and_is_silent_at_its_end(runtime: Path) -> None:
-    with start_demo(runtime, "--protocol", str(short_protocol(runtime)), "--speed", "40") as ran:
+def test_it_lives_through_a_session_and_is_silent_at_its_end(runtime: Path, short_protocol: Path) -> None:
+    with start_demo(runtime, "--protocol", str(short_protocol), "--speed", "40") as ran:
         out, err = ran.communicate(timeout=60)
     assert err == ""
     assert ran.returncode == 0
@@ -61,8 +38,8 @@ def test_it_lives_through_a_session_and_is_silent_at_its_end(runtime: Path) -> N
     assert list(runtime.glob("demo-*")) == []
 
 
-def test_ctrl_c_vents_and_ends_cleanly(runtime: Path) -> None:
-    with start_demo(runtime, "--protocol", str(short_protocol(runtime, 60)), "--speed", "20") as ran:
+def test_ctrl_c_vents_and_ends_cleanly(runtime: Path, long_protocol: Path) -> None:
+    with start_demo(runtime, "--protocol", str(long_protocol), "--speed", "20") as ran:
         assert ran.stdout is not None
         for line in ran.stdout:
             if " working " in line:
@@ -72,12 +49,12 @@ def test_ctrl_c_vents_and_ends_cleanly(runtime: Path) -> None:
     assert err == ""
     assert ran.returncode == 1
     assert "stopping: the cuff is vented" in out
-    assert "short: stopped in " in out
+    assert "long: stopped in " in out
     assert list(runtime.glob("demo-*")) == []
 
 
 def test_a_bench_that_dies_is_said_so(
-    runtime: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    short_protocol: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def dying(_arguments: list[str], **streams: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", "raise SystemExit('manchet: the bus is gone')"], **streams)
@@ -86,7 +63,7 @@ def test_a_bench_that_dies_is_said_so(
     monkeypatch.setattr(demo, "_python", dying)
     before = signal.getsignal(signal.SIGTERM)
     try:
-        assert demo.demo(str(short_protocol(runtime))) == 1
+        assert demo.demo(str(short_protocol)) == 1
     finally:
         signal.signal(signal.SIGTERM, before)
     assert capsys.readouterr().err == "manchet: the session did not end: the bus is gone\n"

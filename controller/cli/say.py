@@ -1,0 +1,45 @@
+"""Says one thing to the bench and prints what it answers. Imports the standard library and the bedside client only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..bedside.client import REPLY_KEYS, NoAnswer, NoService, Unclear, ask, find_socket
+from .endings import BAD_INPUT, DONE, FAILED, Refused, as_exit, complain
+
+PLAIN_VERBS: Final = frozenset(
+    {"status", "start", "next", "present", "stop", "pause", "lower", "acknowledge", "silence"}
+)
+
+
+def say(verb: str, args: Mapping[str, object], bench: str, path: str, as_json: bool) -> int:
+    """Say it to the bench, print what it answers, and return the exit code."""
+    try:
+        reply = ask(find_socket(bench, path), verb, args)
+    except (NoService, NoAnswer, Unclear) as error:
+        if as_json:
+            _print_json({"ok": False, "verb": verb, "text": str(error)})
+        raise Refused(str(error), as_exit(error)) from None
+    if as_json:
+        _print_json(reply)
+    elif reply["ok"]:
+        print(reply["text"])
+    else:
+        complain(str(reply["text"]), FAILED)
+    if reply["ok"]:
+        return DONE
+    return BAD_INPUT if reply.get("bad_input") else FAILED
+
+
+def say_plainly(verb: str) -> int:
+    """A verb without any option: nobody who says `stop` waits for a command line to be built."""
+    try:
+        return say(verb, {}, "", "", False)
+    except Refused as error:
+        return complain(str(error), error.code)
+
+
+def _print_json(reply: Mapping[str, Any]) -> None:
+    print(json.dumps({key: reply.get(key) for key in REPLY_KEYS}))
