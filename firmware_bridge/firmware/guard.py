@@ -384,25 +384,11 @@ class Guard:
             return
         self._out_seq = (self._out_seq + 1) & 0xFFFFFFFF
         first, second = self.outputs
-        self._say(
-            wire.status(
-                self._out_seq,
-                now_ms,
-                self.boot_id,
-                self.state,
-                self.trip_reason,
-                self.trip_channel,
-                1 if self._estop_ok else 0,
-                self._decoder.bad & 0xFFFF,
-                self._decoder.other_version & 0xFFFF,
-                self.replayed & 0xFFFF,
-                self.refused & 0xFFFF,
-                self.refusal,
-                first.b_dmmhg,
-                first.duty,
-                first.flags,
-                second.b_dmmhg if self.channels > 1 else 0,
-                second.duty,
-                second.flags,
-            )
-        )
+        seen, estop_ok = self._decoder, 1 if self._estop_ok else 0
+        second_b = second.b_dmmhg if self.channels > 1 else 0
+        body = (
+            now_ms, self.boot_id, self.state, self.trip_reason, self.trip_channel, estop_ok,
+            seen.bad & 0xFFFF, seen.other_version & 0xFFFF, self.replayed & 0xFFFF, self.refused & 0xFFFF, self.refusal,
+            first.b_dmmhg, first.duty, first.flags, second_b, second.duty, second.flags,
+        )  # fmt: skip
+        self._say(wire.status(self._out_seq, *body))

@@ -399,6 +399,13 @@ def test_the_pump_runs_only_into_a_closed_cuff(flags: int, duty: int) -> None:
         assert rig.outputs[0] == (0, flags & HELD)
 
 
+def test_a_pump_that_ran_is_off_with_the_lease_that_does_not_ask_for_it() -> None:
+    for flags, duty in ((HELD, 600), (HELD, 0), (PUMP, 0), (wire.PUMP_ENABLE, 600)):
+        rig = pumping()
+        rig.lease(flags, duty)
+        assert rig.outputs[0] == (0, flags & HELD)
+
+
 def test_a_lease_while_disarmed_changes_nothing_and_its_end_is_no_trip() -> None:
     rig = ready()
     rig.hello()
@@ -610,6 +617,13 @@ def test_a_gap_nobody_watched_is_not_seen_empty(gap_ms: int) -> None:
     rig.arm()
     assert rig.refused() == "a cuff is not known to be empty"
     rig.tick(1)
+    rig.arm()
+    assert rig.guard.state == wire.ARMED
+
+
+def test_two_passes_in_one_millisecond_are_no_gap() -> None:
+    rig = ready()
+    rig.tick(0)
     rig.arm()
     assert rig.guard.state == wire.ARMED
 
@@ -953,6 +967,13 @@ def test_20_bad_frames_a_second_are_borne_and_40_are_not() -> None:
         rig.hold(20, HELD)
         rig.guard.on_bytes(b"x\0", rig.now_ms)
     assert rig.tripped == "frame_budget"
+
+
+@pytest.mark.parametrize("make", [wire.welcome, wire.status], ids=lambda make: make.__name__)
+def test_its_own_words_coming_back_are_noise_and_no_order(make: Callable[..., bytes]) -> None:
+    rig = pumping()
+    rig.say(make, *([1] * (5 if make is wire.welcome else 17)))
+    assert (rig.tripped, rig.guard.replayed, rig.outputs[0]) == ("", 1, (600, PUMP))
 
 
 def test_a_refused_order_is_no_bad_frame() -> None:

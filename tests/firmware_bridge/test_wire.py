@@ -138,6 +138,16 @@ def test_the_longest_frame_that_is_waited_for(length: int, kept: bool) -> None:
     assert whole.bad == 1
 
 
+def test_the_longest_frame_is_still_looked_into() -> None:
+    """A newer version may have longer messages; this one at least says which it is."""
+    decoder = wire.Decoder()
+    assert decoder.version_seen == wire.VERSION
+    frame = framed(b"\x02" * (wire.MAX_FRAME - 5))
+    assert len(frame) == wire.MAX_FRAME + 1
+    decoder.feed(frame)
+    assert (decoder.bad, decoder.other_version, decoder.version_seen) == (0, 1, 2)
+
+
 def test_a_sound_frame_longer_than_any_of_ours_is_bad() -> None:
     decoder = wire.Decoder()
     assert decoder.feed(framed(b"\x01\x06" + bytes(60))) == []
