@@ -31,6 +31,9 @@ cuffs = [{{ sensor = {{ kind = "abp2", bus = 1 }} }}]
 [guard]
 kind = "simulated"
 [simulated]
+[mqtt]
+enabled = true  # its memory counts; nobody listens at this port
+port = 9
 """
 
 
