@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .limits import EMPTY_MMHG, REPERFUSION_S
+from .limits import EMPTY_MMHG, REPERFUSION_S, TICK_LATE_S
 from .model import Limb, Side
 
 LimbKey = tuple[str, Limb, Side]
@@ -23,11 +23,12 @@ class LimbClock:
         return LimbClock(self.restricted_s, self.free_s)
 
     def run(self, pressure_mmhg: float, certain: bool, dt_s: float) -> None:
-        """Add one tick. `pressure_mmhg` is the higher of A and B; NaN or an uncertain reading counts as restricted."""
-        if certain and pressure_mmhg < EMPTY_MMHG:  # written so that NaN counts
+        """Add one tick. `pressure_mmhg` is the higher of A and B; NaN or an uncertain reading counts as restricted, and
+        so does a gap too long for a tick: nobody saw what was in between."""
+        if certain and pressure_mmhg < EMPTY_MMHG and 0.0 <= dt_s <= TICK_LATE_S:  # written so that NaN counts
             self.free_s += dt_s
             if self.free_s >= REPERFUSION_S:
                 self.restricted_s = 0.0
         else:
             self.free_s = 0.0
-            self.restricted_s += dt_s
+            self.restricted_s += max(0.0, dt_s)

@@ -20,6 +20,7 @@ from .limits import (
     PAUSE_MAX_S,
     REPERFUSION_S,
     REST_MAX_S,
+    TICK_LATE_S,
 )
 from .model import (
     EventKind,
@@ -191,7 +192,7 @@ def run_clocks(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s: floa
 def _run_bench_clock(s: SessionState, seen: tuple[Seen, ...], dt_s: float) -> None:
     """A limb that no cuff is on is free once the whole bench has been below 15 mmHg for the time of a reperfusion."""
     for one in seen:
-        if not (one.certain and one.pressure_mmhg < EMPTY_MMHG):
+        if not (one.certain and one.pressure_mmhg < EMPTY_MMHG and 0.0 <= dt_s <= TICK_LATE_S):
             s.bench_free_s = 0.0
             return
     s.bench_free_s += dt_s
