@@ -200,13 +200,13 @@ class Decoder:
         if size > MAX_FRAME:
             self.bad += 1
             return None
-        parts = []
+        codes = bytearray(block)
         at = 0
-        while at < size:
-            end = at + block[at]
-            parts.append(block[at + 1 : end])
-            at = end
-        payload = b"\0".join(parts)
+        while at < size:  # each code says how far the next one is; between them stood a zero
+            step = codes[at]
+            codes[at] = 0
+            at += step
+        payload = bytes(codes)[1:]
         # A block whose last code points past its end fails here as well; a CRC of nothing is never four bytes long.
         body = payload[:-4]
         if at != size or crc32(body).to_bytes(4, "little") != payload[-4:] or len(body) < 6:
