@@ -188,7 +188,7 @@ class Service:
                 await self._say_goodbye()
                 publishing.cancel()
         except* Exception as failures:
-            for failure in failures.exceptions:
+            for failure in causes(failures):
                 _log.error("%s: %s", type(failure).__name__, failure)
                 self.control.fail(failure)
             code = 1
@@ -308,6 +308,13 @@ def calibration_notices(settings: Settings) -> tuple[Notice, ...]:
         for number, cuff in enumerate(settings.cuffs, start=1)
         if (due := cuff.sensor.calibration_due_on) is not None and due <= today
     )
+
+
+def causes(failure: BaseException) -> list[BaseException]:
+    """What failed, out of the groups that tasks within tasks wrap around it."""
+    if isinstance(failure, BaseExceptionGroup):
+        return [cause for one in failure.exceptions for cause in causes(one)]
+    return [failure]
 
 
 def clock_synced() -> bool:

@@ -1,0 +1,388 @@
+"""Benches served by real processes, and whoever stands at them: real sockets, real signals, the real clock."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.bedside import client
+from controller.messages import Origin
+from controller.record.journal import Journal
+
+ROOT = Path(__file__).parents[2]
+PROBE = "probe"
+WITHIN_S = 30.0  # for what takes a second: the machine may be busy
+
+FAST = "\nvolume_ml = 150\nslack_ml = 0\n"  # a small cuff without slack: its inflation takes a second and a half
+
+PROTOCOL = """
+name = "one-set-{repetitions}"
+title = "One set of {repetitions} repetitions"
+mode = "intermittent"
+percent_lop = 60
+percent_lop_min = 40
+percent_lop_max = 80
+[[exercises]]
+name = "any"
+repetitions = [{repetitions}]
+tempo = {{ concentric_s = 1, pause_s = 0, eccentric_s = 1 }}
+[sources]
+percent_lop = "this test"
+sets = "this test"
+tempo = "this test"
+"""
+
+
+def rename_bench(config: str, bench_id: str) -> str:
+    return re.sub(r'(?m)^bench_id = ".*"$', f'bench_id = "{bench_id}"', config)
+
+
+class Person:
+    """Says things to a bench over its command socket and looks at what it shows."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.path = path
+        self._folder = folder
+
+    def say(self, verb: str, **args: object) -> dict[str, Any]:
+        return client.ask(self.path, verb, args, timeout_s=5.0)
+
+    def phase(self) -> str:
+        return str(self.say("status")["phase"])
+
+    def until(self, true: Callable[[dict[str, Any]], object], what: str, within_s: float = WITHIN_S) -> dict[str, Any]:
+        """The first picture of the bench for which it is true."""
+        until_s = time.monotonic() + within_s
+        last: dict[str, Any] = {}
+        for seen in client.watch(self.path, within_s):
+            if seen["type"] == "snapshot":
+                last = seen
+                if true(seen):
+                    return seen
+            assert time.monotonic() < until_s, f"{what}: not within {within_s:g} s; last seen: {last}"
+        raise AssertionError(f"{what}: the bench closed first; last seen: {last}")
+
+    def look(self) -> dict[str, Any]:
+        """How the bench looks now."""
+        return self.until(bool, "a picture")
+
+    def reset(self) -> None:
+        """Out of FAULT, as soon as the bench lets a person do it."""
+        until_s = time.monotonic() + WITHIN_S
+        while not (reply := self.say("reset"))["ok"]:
+            assert time.monotonic() < until_s, reply
+            time.sleep(0.02)
+        self.until(lambda seen: seen["phase"] == "idle", "IDLE")
+
+    def answers(self) -> dict[str, Any]:
+        """The screening template, answered by a healthy person."""
+        import tomllib
+
+        asked = tomllib.loads((ROOT / "config" / "screening-template.toml").read_text())
+        said = {"code": "S-1", "medical_clearance": True, "systolic_mmhg": 120, "diastolic_mmhg": 80}
+        return {key: said.get(key, False) for key in asked}
+
+    def protocol(self, repetitions: int) -> str:
+        path = self._folder / f"one-set-{repetitions}.toml"
+        path.write_text(PROTOCOL.format(repetitions=repetitions))
+        return str(path)
+
+    def prescription(self, repetitions: int = 3) -> dict[str, Any]:
+        return {
+            "protocol": self.protocol(repetitions),
+            "code": "S-1",
+            "limb": "leg",
+            "side": "right",
+            "posture": "supine",
+            "cuff_width_cm": 13.5,
+            "lop_mmhg": 187.0,
+            "lop_again_mmhg": 187.0,
+            "lop_method": "doppler",
+            "lop_posture": "supine",
+            "lop_cuff_width_cm": 13.5,
+            "lop_at": datetime.now(UTC).isoformat(timespec="minutes"),
+            "lop_limb": "leg",
+            "lop_side": "right",
+            "by": "AB",
+        }
+
+    def prepare(self, repetitions: int = 3) -> None:
+        for reply in (
+            self.say("screen", answers=self.answers(), by="AB"),
+            self.say("prescribe", **self.prescription(repetitions)),
+        ):
+            assert reply["ok"], reply
+        self.until(lambda seen: seen["phase"] == "ready", "READY")
+
+    def inflate(self, above_mmhg: float = 60.0) -> dict[str, Any]:
+        """A session, up to where the cuff is under pressure and still filling."""
+        self.prepare()
+        reply = self.say("start")
+        assert reply["ok"], reply
+        return self.until(
+            lambda seen: seen["phase"] == "inflating" and (seen["cuffs"][0]["b_mmhg"] or 0.0) > above_mmhg,
+            f"INFLATING above {above_mmhg:g} mmHg",
+        )
+
+
+class Served(Person):
+    """One `manchet run` and the folder that it lives in."""
+
+    def __init__(self, folder: Path, bench_id: str, changes: str = "", wrapper: str = "") -> None:
+        """`changes` replaces tables of the config, `wrapper` is Python that ends in `main()` and stands for it."""
+        self.folder = folder
+        self.bench_id = bench_id
+        self.config = folder / "bench.toml"
+        self.journal_path = folder / "state" / f"{bench_id}.sqlite"
+        self.environ = os.environ | {
+            "RUNTIME_DIRECTORY": str(folder / "run"),
+            "STATE_DIRECTORY": str(folder / "state"),
+            "PYTHONPATH": str(ROOT),
+        }
+        text = rename_bench((ROOT / "config" / "bench-simulated.toml").read_text(), bench_id)
+        for table in re.findall(r"(?m)^\[[a-z.]+\]$", changes):
+            text = re.sub(rf"(?ms)^{re.escape(table)}.*?(?=^\[|\Z)", "", text)
+        self.config.write_text(f"{text}{FAST}\n{changes}")
+        self.wrapper = wrapper
+        self.process: subprocess.Popen[str] | None = None
+        super().__init__(folder / "run" / f"{bench_id}.sock", folder)
+
+    def command(self) -> list[str]:
+        begin = ["-c", self.wrapper] if self.wrapper else ["-m", "controller"]
+        return [sys.executable, *begin, "run", "--config", str(self.config)]
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.process = subprocess.Popen(
+            self.command(), env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        until_s = time.monotonic() + WITHIN_S
+        while True:
+            try:
+                client.ask(self.path, "status", timeout_s=1.0)
+            except (client.NoService, client.NoAnswer):
+                assert self.process.poll() is None, self.process.communicate()
+                assert time.monotonic() < until_s, f"no bench at {self.path} within {WITHIN_S:g} s"
+                time.sleep(0.02)
+            else:
+                return
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def ended(self, within_s: float = 10.0) -> tuple[int, str, str]:
+        """Exit code and what it said, once it is gone."""
+        assert self.process is not None
+        try:
+            out, err = self.process.communicate(timeout=within_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {within_s:g} s") from None
+        return self.process.returncode, out, err
+
+    def run(self, *words: str, within_s: float = 30.0) -> subprocess.CompletedProcess[str]:
+        """One `manchet ...` beside the bench."""
+        return subprocess.run(
+            [sys.executable, "-m", "controller", *words],
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=within_s,
+            check=False,
+        )
+
+    def journal(self) -> Journal:
+        """The journal of a bench that is gone."""
+        return Journal(self.journal_path, Origin("reader", "r3ad", time.time, lambda: True))
+
+    def events(self) -> list[dict[str, Any]]:
+        """What the journal holds, while the bench runs or afterwards."""
+        with sqlite3.connect(f"file:{self.journal_path}?mode=ro", uri=True) as db:
+            rows = db.execute("SELECT payload FROM events ORDER BY seq").fetchall()
+        db.close()
+        return [json.loads(row[0]) for row in rows]
+
+    def phases(self) -> list[tuple[float, str]]:
+        """When each phase was entered."""
+        return [(one["at_s"], one["phase"]) for one in self.events() if one["kind"] == "phase"]
+
+    def clear(self) -> None:
+        """End it however it stands."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+
+
+@pytest.fixture
+def room() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket, as tmp_path may not be."""
+    with tempfile.TemporaryDirectory(prefix="mp") as name:
+        yield Path(name)
+
+
+_made = 0
+
+
+def new_bench_id() -> str:
+    """Of this machine alone: a bench's name is taken machine-wide while it is controlled."""
+    global _made
+    _made += 1
+    return f"t{os.getpid()}-{_made}"
+
+
+@pytest.fixture
+def bench_of(room: Path) -> Iterator[Callable[..., Served]]:
+    """Makes benches; each is cleared away at the end, whatever became of it."""
+    made: list[Served] = []
+
+    def make(changes: str = "", wrapper: str = "") -> Served:
+        made.append(Served(room, new_bench_id(), changes, wrapper))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.clear()
+
+
+@pytest.fixture
+def bench(bench_of: Callable[..., Served]) -> Served:
+    """A bench that answers."""
+    served = bench_of()
+    served.start()
+    return served
+
+
+@pytest.fixture
+def mosquitto(room: Path) -> Iterator[Mosquitto]:
+    running = Mosquitto(needed("mosquitto"), room)
+    running.start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def subscriber(mosquitto: Mosquitto, room: Path) -> Iterator[Subscriber]:
+    subscribed = Subscriber(needed("mosquitto_sub"), mosquitto.port, room / "heard")
+    yield subscribed
+    subscribed.close()
+
+
+def needed(program: str) -> str:
+    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if found is None:
+        message = f"{program} is not installed: this test needs it (apt-get install mosquitto mosquitto-clients)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Mosquitto:
+    """One broker process; what it is told to keep survives its end."""
+
+    def __init__(self, binary: str, folder: Path) -> None:
+        self.port = free_port()
+        self._binary = binary
+        self._conf = folder / "mosquitto.conf"
+        self._conf.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
+            f"persistence_location {folder}/\nautosave_on_changes true\nautosave_interval 1\n"
+            "max_inflight_messages 0\nmax_queued_messages 0\nset_tcp_nodelay true\nlog_type error\nuser root\n"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [self._binary, "-c", str(self._conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until_s = time.monotonic() + WITHIN_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1.0).close()
+            except OSError:
+                assert time.monotonic() < until_s, f"mosquitto did not come up within {WITHIN_S:g} s"
+                time.sleep(0.01)
+            else:
+                return
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def end(self) -> None:
+        """In order: what it was told is saved."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(10.0)
+        self._process = None
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+class Subscriber:
+    """`mosquitto_sub -t 'manchet/#' -v`, with a session that the broker keeps; what it heard, line by line."""
+
+    def __init__(self, binary: str, port: int, file: Path) -> None:
+        self._file = file
+        self._out = file.open("wb")
+        words = ["-p", str(port), "-i", "subscriber", "-c", "-q", "1", "-t", "manchet/#", "-v"]
+        self._process = subprocess.Popen([binary, *words], stdout=self._out, stderr=subprocess.DEVNULL)
+        probe = [needed("mosquitto_pub"), "-p", str(port), "-t", f"manchet/{PROBE}", "-m", "{}"]
+        until_s = time.monotonic() + WITHIN_S
+        while PROBE.encode() not in file.read_bytes():  # from here on nothing is missed
+            assert time.monotonic() < until_s, f"mosquitto_sub did not subscribe within {WITHIN_S:g} s"
+            subprocess.run(probe, check=True)
+
+    def heard(self, topic: str = "") -> list[dict[str, Any]]:
+        """The payloads in the order in which they came; of one topic (its last part), or of all with `topic` added."""
+        told = []
+        for line in self._file.read_bytes().split(b"\n")[:-1]:
+            address, payload = line.split(b" ", 1)
+            name = address.decode().rsplit("/", 1)[1]
+            if name != PROBE and (not topic or name == topic):
+                told.append({**json.loads(payload), "topic": name} if not topic else json.loads(payload))
+        return told
+
+    def until(self, true: Callable[[], object], what: str, within_s: float = WITHIN_S) -> None:
+        until_s = time.monotonic() + within_s
+        while not true():
+            assert time.monotonic() < until_s, f"{what}: not within {within_s:g} s; heard {len(self.heard())} messages"
+            assert self._process.poll() is None, "mosquitto_sub ended"
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._out.close()
+
+
+@pytest.fixture
+def boottime() -> Callable[[], float]:
+    """The clock that the control loop's `at_s` counts on."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return lambda: time.clock_gettime(clock)
