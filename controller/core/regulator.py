@@ -2,8 +2,8 @@
 
 Pure: the state handed in is forked once and never changed. Pressures in mmHg, times in seconds, duty 0..1. What it
 returns is a wish; `safety.supervise` has the last word. It never pumps and vents at once. It knows no plant: how fast
-the pump raises this cuff it learns in the inflation, how fast the valve empties it from the valve's own pulses, and
-what a repetition does to it from the repetitions before. A comparison is written so that NaN neither pumps nor vents.
+the pump raises this cuff it learns in the inflation, what a repetition does to it from the repetitions before. A
+comparison is written so that NaN neither pumps nor vents.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from math import inf, nan
 from typing import Final
 
-from .limits import EMPTY_MMHG
 from .model import DEMAND_VENT, Ask, AskKind, CuffDemand, Seen, forker, value
 
 DEMAND_CLOSED: Final = CuffDemand(0.0, False, False)
@@ -21,20 +20,15 @@ DEMAND_FULL: Final = CuffDemand(1.0, False, False)
 
 REACHED_MMHG: Final = 2.0
 FRESH_S: Final = 0.1  # an older reading of B is not used, a longer tick not integrated
-GAP_S: Final = 0.2  # after a longer gap between readings the slope stays as it was
+GAP_S: Final = 0.2  # without a reading for this long nothing is done, and no slope is taken across it
 SLOPE_S: Final = 0.03  # time constant of the slope
 TRAIL: Final = 10  # ticks for which moved air is remembered, to meet a reading that is as old
 TOPPED_UP_MMHG: Final = 0.3
 EASE_SHARE: Final = 0.1  # the least share of the pump's rate in a top-up ...
 EASE_SHARE_1_S: Final = 0.03  # ... and its growth, for a pump whose dead band is wider than the bench's settings say
 RATE_LEAST_MMHG_S: Final = 2.0
-RATE_GAIN: Final = 0.1  # of a reading, in learning the pump's rate
+RATE_GAIN_1_S: Final = 4.0  # how quickly the pump's rate is learned; slower than arterial pulses come
 SPEED_WHOLE: Final = 0.9  # from here on the pump shows its rate
-PULSE_SHUT_S: Final = 0.08  # a pulse of the valve is weighed when it has been shut for this long
-PULSE_SPAN_S: Final = 0.5  # a longer one says more about the limb than about the valve
-PULSE_GAIN: Final = 0.25
-VENT_RATE_LEAST_1_S: Final = 0.3
-VENT_RATE_MOST_1_S: Final = 5.0
 BIN_S: Final = 0.05  # what a repetition taught is kept in pieces of this length
 BINS_AT_MOST: Final = 120
 
@@ -44,11 +38,11 @@ class RegulatorSettings:
     """What a bench may set. Fractions are of the target; the defaults are tuned on the simulated leg [J]."""
 
     regulated: bool = True  # False: pump to the target, close, and leave it (what unregulated devices do)
-    # the bench, as its self-test measures it; the two rates are only where learning begins
+    # the bench, as its self-test measures it
     pump_dead_band: float = 0.15  # duty below which the pump stands still
     pump_spin_s: float = 0.06  # time constant of its speed
-    pump_rate_mmhg_s: float = 25.0  # of a cuff near its target at full duty
-    vent_rate_1_s: float = 1.25  # share of the pressure that one valve takes in a second
+    pump_rate_mmhg_s: float = 25.0  # of a cuff near its target at full duty; every inflation shows it anew
+    vent_rate_1_s: float = 1.25  # share of the pressure that one valve takes in a second; a factor of 3 off will do
     act_s: float = 0.025  # from a wish to air: link and valve
     b_delay_s: float = 0.012  # age of B when its status is taken from the link
     settle_s: float = 0.06  # once pump and vent have been off for this long, the manifold shows the cuff
@@ -56,7 +50,8 @@ class RegulatorSettings:
     hold_low: float = 0.012  # topping up begins this far below the target
     hold_high: float = 0.03  # bleeding begins this far above it ...
     hold_shut: float = 0.01  # ... and ends here
-    hold_taper_s: float = 0.12  # a shortfall is made up over about this time
+    fill_taper_s: float = 0.1  # an inflation's shortfall is made up over about this time
+    hold_taper_s: float = 0.3  # and a hold's: slowly, so that a leak is pumped against without a pause, and found
     # in a repetition
     work_low: float = 0.02  # pump where it would fall lower than this below the target ...
     work_fill: float = 0.075  # ... but no higher than this above it
@@ -96,11 +91,6 @@ class RegulatorState:
     reached: bool = False
     # what was learned
     pump_rate_mmhg_s: float = nan
-    vent_rate_1_s: float = nan
-    pulse_s: float = 0.0  # how long the valve was open in the pulse that is to be weighed; 0: none
-    pulse_at_s: float = nan
-    pulse_limb_mmhg: float = nan
-    pulse_slope_mmhg_s: float = 0.0
     period_s: float = 0.0  # of the tempo that the bins belong to
     bins: list[float] = field(default_factory=list)  # mmHg by which the limb moves the cuff in each
     taught: bool = False  # by at least one whole repetition
@@ -117,7 +107,7 @@ _fork: Final = forker(RegulatorState)
 
 def initial(settings: RegulatorSettings) -> RegulatorState:
     """A cuff of which nothing is known."""
-    return RegulatorState(pump_rate_mmhg_s=settings.pump_rate_mmhg_s, vent_rate_1_s=settings.vent_rate_1_s)
+    return RegulatorState(pump_rate_mmhg_s=settings.pump_rate_mmhg_s)
 
 
 def reached(state: RegulatorState) -> bool:
@@ -140,12 +130,12 @@ def regulate(
     pressure_mmhg = _measure(s, seen, now_s, settings)
     if kind is AskKind.INFLATE and s.speed > SPEED_WHOLE:
         _rate_pump(s)
-    if s.pulse_s > 0.0 and s.shut_s >= PULSE_SHUT_S:
-        _weigh_pulse(s)
     if abs(pressure_mmhg - s.target_mmhg) <= REACHED_MMHG:
         s.reached = True
+    if not now_s - s.limb_at_s < GAP_S:
+        return _shut(s)
     if not settings.regulated and s.reached and not (s.filling or s.bleeding):
-        return s, DEMAND_CLOSED
+        return _shut(s)
     if kind is AskKind.WORK and settings.regulated:
         return _work(s, ask, now_s, settings)
     s.bin = -1
@@ -155,7 +145,7 @@ def regulate(
 def _released(s: RegulatorState, settings: RegulatorSettings) -> RegulatorState:
     """The cuff is let go: what was learned stays, everything else begins anew."""
     fresh = initial(settings)
-    fresh.pump_rate_mmhg_s, fresh.vent_rate_1_s = s.pump_rate_mmhg_s, s.vent_rate_1_s
+    fresh.pump_rate_mmhg_s = s.pump_rate_mmhg_s
     fresh.period_s, fresh.bins, fresh.taught = s.period_s, s.bins, s.taught
     return fresh
 
@@ -171,10 +161,7 @@ def _account(s: RegulatorState, now_s: float, settings: RegulatorSettings) -> No
     s.speed += (wanted - s.speed) * dt_s / (dt_s + settings.pump_spin_s)
     moved_mmhg = s.moved_mmhg + s.speed * s.pump_rate_mmhg_s * dt_s
     if s.bleeding:
-        pressure_mmhg = s.limb_mmhg + s.moved_mmhg
-        if pressure_mmhg > 0.0:
-            moved_mmhg -= s.vent_rate_1_s * pressure_mmhg * dt_s
-        s.pulse_s += dt_s
+        moved_mmhg -= settings.vent_rate_1_s * max(0.0, s.limb_mmhg + s.moved_mmhg) * dt_s
         s.still_s = s.shut_s = 0.0
     else:
         s.shut_s += dt_s
@@ -198,10 +185,12 @@ def _measure(s: RegulatorState, seen: Seen, now_s: float, settings: RegulatorSet
         pressure_mmhg, at_s, from_a = b_mmhg, seen.b_at_s - settings.b_delay_s, False
     else:
         return nan
-    gap_s = at_s - s.limb_at_s
+    age_s, gap_s = now_s - at_s, at_s - s.limb_at_s
+    if not 0.0 <= age_s < GAP_S:
+        return nan
     if gap_s == 0.0:
         return pressure_mmhg
-    back = int((now_s - at_s + settings.act_s) / s.step_s + 0.5) if s.step_s > 0.0 else 0
+    back = int((age_s + settings.act_s) / s.step_s + 0.5) if s.step_s > 0.0 else 0
     limb_mmhg = pressure_mmhg - s.trail[back if back < TRAIL else TRAIL - 1]
     if 0.0 < gap_s < GAP_S and from_a is s.limb_from_a:
         s.slope_mmhg_s += ((limb_mmhg - s.limb_mmhg) / gap_s - s.slope_mmhg_s) * (gap_s / (gap_s + SLOPE_S))
@@ -211,19 +200,7 @@ def _measure(s: RegulatorState, seen: Seen, now_s: float, settings: RegulatorSet
 
 def _rate_pump(s: RegulatorState) -> None:
     """In an inflation the limb is still: what slope is left is the pump's, and its rate is off by that much."""
-    s.pump_rate_mmhg_s = max(RATE_LEAST_MMHG_S, s.pump_rate_mmhg_s + RATE_GAIN * s.slope_mmhg_s)
-
-
-def _weigh_pulse(s: RegulatorState) -> None:
-    """What the limb's slope before and after a pulse of the valve does not explain, the valve took more or less."""
-    span_s = s.limb_at_s - s.pulse_at_s
-    pressure_mmhg = s.limb_mmhg + s.moved_mmhg
-    if span_s < PULSE_SPAN_S and pressure_mmhg > EMPTY_MMHG:
-        by_limb_mmhg = 0.5 * (s.slope_mmhg_s + s.pulse_slope_mmhg_s) * span_s
-        more_1_s = (s.pulse_limb_mmhg + by_limb_mmhg - s.limb_mmhg) / (pressure_mmhg * s.pulse_s)
-        rate_1_s = s.vent_rate_1_s + PULSE_GAIN * min(1.0, max(-1.0, more_1_s))
-        s.vent_rate_1_s = min(VENT_RATE_MOST_1_S, max(VENT_RATE_LEAST_1_S, rate_1_s))
-    s.pulse_s = 0.0
+    s.pump_rate_mmhg_s = max(RATE_LEAST_MMHG_S, s.pump_rate_mmhg_s + RATE_GAIN_1_S * s.step_s * s.slope_mmhg_s)
 
 
 def _hold(s: RegulatorState, now_s: float, settings: RegulatorSettings) -> tuple[RegulatorState, CuffDemand]:
@@ -235,14 +212,13 @@ def _hold(s: RegulatorState, now_s: float, settings: RegulatorSettings) -> tuple
     s.bleeding = False
     short_mmhg = target_mmhg - soon_mmhg - s.speed * s.pump_rate_mmhg_s * settings.pump_spin_s
     if not short_mmhg > (TOPPED_UP_MMHG if s.filling else target_mmhg * settings.hold_low):
-        s.filling = False
-        s.easing_s = s.duty = 0.0
-        return s, DEMAND_CLOSED
+        return _shut(s)
     s.filling = True
     if s.duty < 1.0:
         s.easing_s += s.step_s
     ease = EASE_SHARE + EASE_SHARE_1_S * s.easing_s
-    return _pump(s, max(ease, short_mmhg / (s.pump_rate_mmhg_s * settings.hold_taper_s)), settings)
+    taper_s = settings.hold_taper_s if s.reached else settings.fill_taper_s
+    return _pump(s, max(ease, short_mmhg / (s.pump_rate_mmhg_s * taper_s)), settings)
 
 
 def _work(s: RegulatorState, ask: Ask, now_s: float, settings: RegulatorSettings) -> tuple[RegulatorState, CuffDemand]:
@@ -264,18 +240,22 @@ def _work(s: RegulatorState, ask: Ask, now_s: float, settings: RegulatorSettings
     soon_mmhg = here_mmhg + s.near_mmhg + s.speed * s.pump_rate_mmhg_s * settings.pump_spin_s
     short_mmhg = min(target_mmhg * (1.0 - settings.work_low) - low_mmhg, fill_mmhg - soon_mmhg)
     if not short_mmhg > 0.0:
-        s.duty = 0.0
-        return s, DEMAND_CLOSED
+        return _shut(s)
     return _pump(s, short_mmhg / (s.pump_rate_mmhg_s * settings.work_taper_s), settings)
 
 
 def _bleed(s: RegulatorState) -> tuple[RegulatorState, CuffDemand]:
-    """Open the vent; remember where a pulse began."""
-    if not s.bleeding and s.pulse_s == 0.0:
-        s.pulse_at_s, s.pulse_limb_mmhg, s.pulse_slope_mmhg_s = s.limb_at_s, s.limb_mmhg, s.slope_mmhg_s
-    s.bleeding, s.filling = True, False
-    s.easing_s = s.duty = 0.0
+    """Pump off, vent open."""
+    _shut(s)
+    s.bleeding = True
     return s, DEMAND_BLEED
+
+
+def _shut(s: RegulatorState) -> tuple[RegulatorState, CuffDemand]:
+    """Pump off, valves closed."""
+    s.bleeding = s.filling = False
+    s.easing_s = s.duty = 0.0
+    return s, DEMAND_CLOSED
 
 
 def _pump(s: RegulatorState, share: float, settings: RegulatorSettings) -> tuple[RegulatorState, CuffDemand]:
@@ -290,7 +270,7 @@ def _pump(s: RegulatorState, share: float, settings: RegulatorSettings) -> tuple
 def _learn(s: RegulatorState, ask: Ask, settings: RegulatorSettings) -> None:
     """At the end of each piece of a repetition: keep what the limb did in it, and look at what lies ahead."""
     period_s = ask.period_s
-    if not (period_s > 0.0 and ask.repetition >= 0):
+    if not (0.0 < period_s < inf and -period_s < ask.repetition_s < inf and ask.repetition >= 0):
         s.bin, s.taught = -1, False
         return
     if period_s != s.period_s:
@@ -303,8 +283,10 @@ def _learn(s: RegulatorState, ask: Ask, settings: RegulatorSettings) -> None:
         return
     if was >= 0:
         trust = settings.trust if s.taught else 1.0
-        s.bins = s.bins.copy()  # the list handed in belongs to the state before
-        s.bins[was] += trust * (s.limb_mmhg - s.bin_limb_mmhg - s.bins[was])
+        moved_mmhg = s.limb_mmhg - s.bin_limb_mmhg
+        if moved_mmhg == moved_mmhg:
+            s.bins = s.bins.copy()  # the list handed in belongs to the state before
+            s.bins[was] += trust * (moved_mmhg - s.bins[was])
         s.taught = s.taught or here < was
     s.bin, s.bin_limb_mmhg = here, s.limb_mmhg
     if s.taught:
@@ -320,7 +302,7 @@ def _look_ahead(s: RegulatorState, settings: RegulatorSettings) -> None:
     while len(ahead) < low:
         ahead += ahead
     pump_mmhg = s.pump_rate_mmhg_s * width_s
-    vent_mmhg = s.vent_rate_1_s * s.target_mmhg * width_s
+    vent_mmhg = settings.vent_rate_1_s * s.target_mmhg * width_s
     pumped_mmhg = vented_mmhg = sum(ahead[:acts])
     lowest_mmhg, highest_mmhg = inf, -inf
     for moves_mmhg in ahead[acts:low]:
