@@ -1,0 +1,76 @@
+"""What the control process carries: which libraries, how much memory, how long to import. Through the real entry."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.process
+
+ROOT = Path(__file__).parents[2]
+RSS_MAX_MB = 40.0
+IMPORTS_MAX_MS = 400.0
+NEVER = {"rich", "typer", "click", "amqtt", "matplotlib", "numpy", "flask", "fastapi", "aiohttp", "textual", "pytest"}
+MQTT = '[mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = 1\n'
+
+# The process's own entry, and what is loaded when it ends.
+LOOKING = """
+import json, sys
+from controller.__main__ import main
+
+code = main(sys.argv[1:])
+print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
+sys.exit(code)
+"""
+# What `manchet run` imports before its first tick, by its own entry.
+IMPORTING = """
+import sys, time
+began_ms = time.process_time() * 1e3
+from controller import __main__
+from controller import app
+from controller.publish import mqtt
+print(time.process_time() * 1e3 - began_ms, began_ms)
+"""
+
+
+def test_run_carries_no_terminal_web_or_plotting_library(bench_of: Callable[..., Any]) -> None:
+    bench = bench_of(MQTT, LOOKING)
+    bench.start()
+    bench.inflate()
+    bench.signal(signal.SIGTERM)
+    code, out, err = bench.ended()
+    assert (code, err) == (0, "")
+    loaded = set(json.loads(out))
+    assert {"controller", "aiomqtt", "sqlite3", "msgspec"} <= loaded, "it did what it does with a broker"
+    assert loaded & NEVER == set()
+
+
+def test_memory_of_the_control_process(bench_of: Callable[..., Any]) -> None:
+    """Resident, under pressure, with MQTT and the simulated bench in it; as `ps` says it."""
+    bench = bench_of(MQTT)
+    bench.start()
+    bench.inflate()
+    ran = subprocess.run(["ps", "-o", "rss=", "-p", str(bench.process.pid)], capture_output=True, text=True, check=True)
+    resident_mb = int(ran.stdout) / 1024.0
+    print(f"control process: {resident_mb:.1f} MB resident")
+    assert resident_mb <= RSS_MAX_MB
+
+
+def test_imports_of_the_control_process() -> None:
+    """Processor time, the best of some runs: what other processes took is not ours."""
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    took = []
+    for _ in range(5):
+        ran = subprocess.run([sys.executable, "-c", IMPORTING], env=environ, capture_output=True, text=True, check=True)
+        took.append(tuple(float(word) for word in ran.stdout.split()))
+    ours_ms, bare_ms = min(took)
+    print(f"imports of the control process: {ours_ms:.0f} ms of processor; a bare Python took {bare_ms:.0f} ms before")
+    assert ours_ms <= IMPORTS_MAX_MS
