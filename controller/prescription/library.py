@@ -32,9 +32,9 @@ def find_protocols(extra: Path | None = None) -> dict[str, Path]:
 
 def named(name: str, extra: Path | None = None) -> Protocol:
     """The protocol of this name, or of this file when it ends in `.toml`; loaded and checked. Raises BadInput."""
+    found = find_protocols(extra)
     if name.endswith(".toml"):
         return load_protocol(Path(name))
-    found = find_protocols(extra)
     if name not in found:
         known = ", ".join(found) or "none found; see --protocols"
         raise BadInput(f"PROTOCOL = {shown(name)}", "", MISSING, f"one of those found: {known}")
