@@ -11,7 +11,16 @@ from math import isfinite, nan
 from typing import Final
 
 from .limb import LimbClock
-from .limits import EMPTY_MMHG, FREE_FLOW_MIN_S, INFLATION_CUE_S, INFLATION_PLANNED_S, LEAD_IN_S, REST_MIN_S, Limits
+from .limits import (
+    EMPTY_MMHG,
+    FREE_FLOW_MIN_S,
+    INFLATION_CUE_S,
+    INFLATION_PLANNED_S,
+    LEAD_IN_S,
+    REPERFUSION_S,
+    REST_MIN_S,
+    Limits,
+)
 from .model import Command, EventKind, Phase, Prescription, Reply, Seen, StepKind, Verb, value
 from .phases import Event
 from .session import SessionState, begin_set, end, finish, signed, step_after
@@ -70,6 +79,8 @@ def _screen(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: 
         cleared=screening.cleared,
         reasons="; ".join(screening.reasons),
     )
+    if s.phase is Phase.READY and (not screening.cleared or screening.code != s.code):
+        s.go(Event.UNREADIED, now_s, "screened anew")  # at once: a start may be the next word of this very tick
     if not screening.cleared:
         return Answer(False, f"session {screening.code} is not cleared: {'; '.join(screening.reasons)}")
     return Answer(True, f"session {screening.code} is cleared")
@@ -103,10 +114,11 @@ def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench
     refusal = _too_long(new, clock, bench.limits)
     if refusal is not None:
         return refusal
-    s.clocks[key] = clock
+    s.clocks = {**s.clocks, key: clock}
     s.prescriptions = tuple(new if cuff == new.cuff else one for cuff, one in enumerate(kept))
     s.timeline = new.timeline
-    s.limbs = tuple([key if cuff == new.cuff else limb for cuff, limb in enumerate(s.limbs)])
+    others = [None if limb == key else limb for limb in s.limbs]  # a limb is on one cuff: two would both run its clock
+    s.limbs = (*others[: new.cuff], key, *others[new.cuff + 1 :])
     s.targets_mmhg = tuple(nan if one is None else one.plan.target_mmhg for one in s.prescriptions)
     s.tell(
         EventKind.PRESCRIBED,
@@ -228,9 +240,10 @@ def _next_in_rest(s: SessionState, now_s: float) -> Answer:
     if step.kind is StepKind.REST:
         before_s = (s.inflation_s + LEAD_IN_S) if following.inflated and isfinite(s.inflation_s) else 0.0
         earliest_s = s.last_repetition_at_s + REST_MIN_S - before_s
+        s.shortened = True
         if following.inflated:
             earliest_s = max(earliest_s, s.empty_at_s + FREE_FLOW_MIN_S)
-    cue_s = INFLATION_CUE_S if following.inflated else 0.0
+    cue_s = INFLATION_CUE_S if step.inflated or following.inflated else 0.0
     s.due_at_s = min(max(s.due_at_s, now_s + cue_s), max(earliest_s, now_s + cue_s))
     return Answer(True, f"seen; begins in {s.due_at_s - now_s:.0f} s")
 
@@ -239,13 +252,26 @@ def _resume(s: SessionState, seen: tuple[Seen, ...], now_s: float) -> Answer:
     for cuff, one in enumerate(seen):
         if not one.empty:
             return Answer(False, f"cuff {cuff + 1} is not empty: {one.pressure_mmhg:.0f} mmHg, must be below 15 mmHg")
-    step, following = s.step, step_after(s)
+    step = s.step
     if step is None:
         return Answer(False, "nothing to go on with: stop")
-    if step.kind in (StepKind.REST, StepKind.OFF, StepKind.REPERFUSION):
-        if following is None:
-            return Answer(False, "nothing to go on with: stop")
-        s.step_index, s.progress_s, step = s.step_index + 1, 0.0, following
+    skipped = step.kind in (StepKind.REST, StepKind.OFF, StepKind.REPERFUSION)
+    target = step_after(s) if skipped else step
+    if target is None:
+        return Answer(False, "nothing to go on with: stop")
+    if target.inflated:  # a pause shortens no reperfusion
+        free_s, least_s = now_s - s.empty_at_s, FREE_FLOW_MIN_S
+        if step.kind in (StepKind.OFF, StepKind.REPERFUSION):
+            least_s = min(step.duration_s, REPERFUSION_S)
+        if free_s < least_s:
+            text = f"the cuff must stay empty for {least_s - free_s:.0f} s more"
+            return Answer(False, text, round(free_s, 1), least_s, "s")
+    if skipped:
+        s.step_index, s.progress_s = s.step_index + 1, 0.0
+        if target.exercise != step.exercise:
+            s.exercise_restricted_s = (0.0,) * len(s.prescriptions)
+    step = target
+    s.warning = None
     s.last_repetition_at_s = nan  # a pause is no rest: nothing is counted from before it
     if step.inflated:
         s.go(Event.RESUME, now_s)

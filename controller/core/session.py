@@ -20,6 +20,7 @@ from .limits import (
     PAUSE_MAX_S,
     REPERFUSION_S,
     REST_MAX_S,
+    REST_MIN_S,
     TICK_LATE_S,
 )
 from .model import (
@@ -72,6 +73,7 @@ class SessionState:
     inflate_from_s: float = nan  # armed, and on the way to the target
     arm_asked_at_s: float = nan
     unarmed_since_s: float = nan
+    shortened: bool = False  # the rest under way, by a person's `next`: to the 30 s that any rest lasts
     waiting_since_s: float = nan  # for a sign of the supervisor
     inflation_s: float = nan  # this bench's own last measured time to target
     release_s: float = RELEASE_FIRST_GUESS_S  # and to empty
@@ -127,7 +129,7 @@ class SessionState:
             return False
         was, self.phase = self.phase, to
         self.phase_since_s = now_s
-        self.unarmed_since_s = nan
+        self.unarmed_since_s = self.waiting_since_s = nan  # a call for a sign ends with the phase that called
         if to is Phase.INFLATING:
             self.arm_asked_at_s, self.inflate_from_s = now_s, nan
         elif to in _RELEASING and was not in _RELEASING:
@@ -170,11 +172,11 @@ def initial(
 
 def run_clocks(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s: float) -> None:
     """The limb clocks of every cuff that was put on a limb, and what an exercise adds up to."""
-    _run_bench_clock(s, seen, dt_s)
+    _run_bench_clock(s, seen, dt_s, now_s)
     if not s.clocks:
         return
     exercise = list(s.exercise_restricted_s)
-    grew = False
+    grew = cleared = False
     for cuff, one in enumerate(seen):
         clock = s.clock_of(cuff)
         if clock is None:
@@ -184,12 +186,14 @@ def run_clocks(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s: floa
         if clock.restricted_s > before_s:
             exercise[cuff] += clock.restricted_s - before_s
             grew = True
+        elif clock.restricted_s < before_s:
+            cleared = True
     s.exercise_restricted_s = tuple(exercise)
-    if grew and now_s - s.limb_clock_told_s >= 1.0:
+    if cleared or (grew and now_s - s.limb_clock_told_s >= 1.0):
         _tell_clocks(s, now_s)
 
 
-def _run_bench_clock(s: SessionState, seen: tuple[Seen, ...], dt_s: float) -> None:
+def _run_bench_clock(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s: float) -> None:
     """A limb that no cuff is on is free once the whole bench has been below 15 mmHg for the time of a reperfusion."""
     for one in seen:
         if not (one.certain and one.pressure_mmhg < EMPTY_MMHG and 0.0 <= dt_s <= TICK_LATE_S):
@@ -198,6 +202,9 @@ def _run_bench_clock(s: SessionState, seen: tuple[Seen, ...], dt_s: float) -> No
     s.bench_free_s += dt_s
     if s.bench_free_s >= REPERFUSION_S and (s.past_unknown or s.clocks):
         s.past_unknown = False
+        for key, clock in s.clocks.items():
+            if key not in s.limbs and clock.restricted_s > 0.0:
+                _tell_clock(s, now_s, None, key, 0.0)
         s.clocks = {key: clock for key, clock in s.clocks.items() if key in s.limbs}
 
 
@@ -206,11 +213,12 @@ def _tell_clocks(s: SessionState, now_s: float) -> None:
     for cuff, limb in enumerate(s.limbs):
         clock = s.clock_of(cuff)
         if limb is not None and clock is not None:
-            code, which, side = limb
-            restricted_s = round(clock.restricted_s, 2)
-            s.tell(
-                EventKind.LIMB_CLOCK, now_s, cuff, code=code, limb=str(which), side=str(side), restricted_s=restricted_s
-            )
+            _tell_clock(s, now_s, cuff, limb, round(clock.restricted_s, 2))
+
+
+def _tell_clock(s: SessionState, now_s: float, cuff: int | None, limb: LimbKey, restricted_s: float) -> None:
+    code, which, side = limb
+    s.tell(EventKind.LIMB_CLOCK, now_s, cuff, code=code, limb=str(which), side=str(side), restricted_s=restricted_s)
 
 
 def advance(s: SessionState, seen: tuple[Seen, ...], guard: GuardState, reached: bool, now_s: float) -> None:
@@ -230,7 +238,8 @@ def advance(s: SessionState, seen: tuple[Seen, ...], guard: GuardState, reached:
         end(s, now_s, f"paused for {PAUSE_MAX_S:g} s, the limit of a pause")
     elif phase is Phase.FAULT and isfinite(s.resetting_since_s):
         _reset(s, guard, now_s)
-    if s.phase is Phase.WORKING or s.phase is Phase.HOLDING:
+    phase = s.phase
+    if phase is Phase.WORKING or phase is Phase.HOLDING or (phase is Phase.INFLATING and isfinite(s.inflate_from_s)):
         _stay_armed(s, guard, now_s)
 
 
@@ -264,7 +273,8 @@ def _inflate(s: SessionState, guard: GuardState, reached: bool, now_s: float) ->
         if s.progress_s == 0.0 and isfinite(s.last_repetition_at_s):
             rest = _step_before(s)
             if rest is not None and rest.kind is StepKind.REST:
-                s.due_at_s = max(s.due_at_s, s.last_repetition_at_s + rest.duration_s)
+                rest_s = min(rest.duration_s, REST_MIN_S) if s.shortened else rest.duration_s
+                s.due_at_s = max(s.due_at_s, s.last_repetition_at_s + rest_s)
     elif step is not None and step.kind is StepKind.REST:  # resting mode: the release is part of the rest
         s.due_at_s = max(now_s, s.last_repetition_at_s + step.duration_s - s.release_s)
     elif step is not None:
@@ -273,8 +283,10 @@ def _inflate(s: SessionState, guard: GuardState, reached: bool, now_s: float) ->
 
 
 def _hold(s: SessionState, now_s: float) -> None:
+    step = s.step
+    if step is not None and step.kind is StepKind.HOLD:  # one that is paused goes on with what is left of it
+        s.progress_s = now_s - s.step_from_s
     if now_s >= s.due_at_s:
-        step = s.step
         if step is not None and step.kind is StepKind.SET:
             begin_set(s, Event.WORK_BEGAN, now_s)
         else:
@@ -388,9 +400,14 @@ def _plan_rest(s: SessionState, now_s: float) -> None:
     if step is None:
         return
     following = step_after(s)
+    s.shortened = False
     if step.kind is not StepKind.REST or step.inflated:
-        if step.kind is StepKind.SET or step.inflated:  # resting mode: waits for empty or for a sign, for no time
+        if step.inflated:  # resting mode: waits for a sign, for no time
             s.due_at_s = now_s
+        elif step.kind is StepKind.SET:  # resting mode: waits for empty, and for what is left of the rest
+            rest = _step_before(s)
+            rest_s = rest.duration_s if rest is not None and rest.kind is StepKind.REST else 0.0
+            s.due_at_s = max(now_s, s.last_repetition_at_s + rest_s)
         else:  # off-time and reperfusion count from empty to the start of inflation
             s.due_at_s = now_s + step.duration_s
         return
@@ -459,7 +476,7 @@ def _inflate_now(s: SessionState, event: Event, now_s: float) -> None:
 
 
 def _reset(s: SessionState, guard: GuardState, now_s: float) -> None:
-    if guard is not GuardState.TRIPPED:
+    if guard is not GuardState.TRIPPED and now_s > s.resetting_since_s:  # a tick later: the supervisor has seen FAULT
         s.resetting_since_s, s.fault = nan, None
         s.go(Event.RESET, now_s)
     elif now_s - s.resetting_since_s > ARM_TIMEOUT_S:
