@@ -703,6 +703,6 @@ def test_grid_of_plants(volume_ml: float, pump_l_min: float, swing_ml: float, ve
     capacity_ml_per_mmhg = (volume_ml + 0.4 * (2.0 * rig.target + 760.0)) / 760.0
     band_ml = 0.12 * rig.target * capacity_ml_per_mmhg
     pumped_ml = pump_l_min * 1000.0 / 60.0 * (1.0 - 150.0 / 450.0) * 0.85  # while the limb lets go, spin-up left out
-    vented_ml = rig.target * (1.0 - exp(-0.5 / vent_tau_s)) * capacity_ml_per_mmhg  # while it contracts, likewise
+    vented_ml = rig.target * (1.0 - exp(-0.4 / vent_tau_s)) * capacity_ml_per_mmhg  # while most of a contraction comes
     covered = band_ml + min(pumped_ml, vented_ml) >= swing_ml
     meets_the_goal(figures, rig, 0.95 if covered else 0.6)
