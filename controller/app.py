@@ -87,7 +87,7 @@ class Service:
         origin = Origin(settings.bench_id, token_hex(4), time.time, clock_synced)
         journal = Journal(place.journal, origin)
         recalled = journal.recall()
-        self.journal = JournalThread(journal, time.time)
+        self.journal = JournalThread(journal, time.time, speed)
         self.publisher = _publisher(settings, origin, self.journal, speed)
         self.bench = _simulated(settings, loop)
         self.report = SessionReport(origin, __version__, self._deliver)

@@ -21,8 +21,8 @@ def phases_md() -> str:
     lines = [
         "# Phases of a session",
         "",
-        "Generated from `phases.py` by `make docs`. What is not here is refused. From every phase `trip` leads to `fault`;",
-        "`stop` and `end` lead to `stopping` from every phase with a session under way.",
+        "Generated from `phases.py` by `make docs`. What is not here is refused. From every phase `trip` leads to",
+        "`fault`; `stop` and `end` lead to `stopping` from every phase with a session under way.",
         "",
         "```mermaid",
         "stateDiagram-v2",

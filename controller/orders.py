@@ -24,7 +24,7 @@ from .tomlfile import BadInput
 EARLIER_KEPT: Final = timedelta(days=8)
 
 
-class BadOrder(Exception):  # noqa: N818 (a word for what it is, as Refused)
+class BadOrder(Exception):
     """An order that no bench could take: a missing or malformed argument. A sentence for a person."""
 
 

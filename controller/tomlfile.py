@@ -32,7 +32,7 @@ _UNITS: Final = {
 }
 
 
-class BadInput(Exception):  # noqa: N818 (it names the input, not the program)
+class BadInput(Exception):
     """A file or an argument that cannot be used. Its text is one line: `FILE: KEY = VALUE: must be …`.
 
     `key` is "" when it is the file as a whole; `value` is left out of the line where there is none (`MISSING`).

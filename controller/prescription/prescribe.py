@@ -91,7 +91,7 @@ class Lop:
         }
 
 
-class Refused(Exception):  # noqa: N818 (a past fact, not an error of the program)
+class Refused(Exception):
     """A prescription that is not made. `text` is a sentence for a person; value, limit, unit where a limit refused."""
 
     def __init__(self, text: str, value: float | None = None, limit: float | None = None, unit: str = "") -> None:

@@ -36,7 +36,9 @@ DISK_EVERY: Final = 30  # seconds between looks at the free space; pruning goes 
 class _Desk:
     """The deques, the outbox window and the notices. The tick's side appends; `_work` is the other side's."""
 
-    def __init__(self, journal: Journal, wall_s: Callable[[], float]) -> None:
+    def __init__(self, journal: Journal, wall_s: Callable[[], float], speed: float = 1.0) -> None:
+        """`speed` is the loop's against real time: the disk's time is real, the rows come with the loop's."""
+        self._trace_stuck = round(TRACE_STUCK * max(1.0, speed))
         self._journal = journal
         self._wall_s = wall_s
         self._events: deque[Stamped] = deque()
@@ -73,7 +75,7 @@ class _Desk:
 
     def notices(self) -> tuple[Notice, ...]:
         """What stands now. The same tuple until something changes."""
-        return self._notices if len(self._trace) < TRACE_STUCK else self._stuck
+        return self._notices if len(self._trace) < self._trace_stuck else self._stuck
 
     # --- the publisher's side: memory only -----------------------------------------------------------------------
 
@@ -257,8 +259,8 @@ class InlineJournal(_Desk):
 class JournalThread(_Desk):
     """For real time: a daemon thread does the work, so that a disk that hangs holds up nobody, not even the end."""
 
-    def __init__(self, journal: Journal, wall_s: Callable[[], float]) -> None:
-        super().__init__(journal, wall_s)
+    def __init__(self, journal: Journal, wall_s: Callable[[], float], speed: float = 1.0) -> None:
+        super().__init__(journal, wall_s, speed)
         self._wake = threading.Event()
         self._done = threading.Event()
         self._asked = self._answered = 0
