@@ -7,7 +7,7 @@ CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 # The safety core is gated by its own tests alone: branch coverage makes a tick several times slower.
 GATED := tests/core tests/firmware_bridge/test_guard.py tests/firmware_bridge/test_wire.py
 
-.PHONY: demo test unit check docs bench clean
+.PHONY: demo test unit check docs pictures bench clean
 
 demo: $(STAMP)
 	$(BIN)/manchet demo
@@ -32,6 +32,9 @@ check: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m controller.documents
+
+pictures: $(STAMP)
+	$(BIN)/python -m controller.cli.picture
 
 bench: $(STAMP)
 	$(BIN)/manchet bench
