@@ -45,19 +45,16 @@ class Supervisor:
             return
         if self.away:
             return
-        if phase is Phase.RESTING or phase is Phase.HOLDING:
-            due_s = self._sign_due_s
-            if due_s is None:
-                if (phase is Phase.RESTING and session.released_at_s != self._release_s) or (
-                    phase is Phase.HOLDING and now_s - max(session.phase_since_s, session.sign_at_s) > LOOKS_IN_S
-                ):
-                    self._release_s = session.released_at_s
-                    self._sign_due_s = now_s + self._random.uniform(*HESITATES_S)
-            elif now_s >= due_s:
+        due_s = self._sign_due_s
+        if due_s is not None:  # once seen it is said, whatever comes in between: an empty rest may be over in a second
+            if now_s >= due_s:
                 self._sign_due_s = None
                 self.say(Verb.PRESENT)
-        else:
-            self._sign_due_s = None
+        elif (phase is Phase.RESTING and session.released_at_s != self._release_s) or (
+            phase is Phase.HOLDING and now_s - max(session.phase_since_s, session.sign_at_s) > LOOKS_IN_S
+        ):
+            self._release_s = session.released_at_s
+            self._sign_due_s = now_s + self._random.uniform(*HESITATES_S)
 
     def _prepare(self, phase: Phase, now_s: float) -> None:
         if now_s < self._next_s:

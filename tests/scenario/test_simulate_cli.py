@@ -24,8 +24,8 @@ KEYS: dict[str, Any] = {
 }  # fmt: skip
 ROWS: dict[str, dict[str, Any]] = {
     "sets": {
-        "cuff": int, "index": int, "reps": int, "start_s": Number, "end_s": Number, "mean_mmhg": Number,
-        "max_mmhg": Number, "min_mmhg": Number, "time_in_10pct": Number, "time_in_5pct": Number,
+        "cuff": int, "index": int, "reps": int, "start_s": Number, "end_s": Number, "mean_mmhg": Maybe,
+        "max_mmhg": Maybe, "min_mmhg": Maybe, "time_in_10pct": Maybe, "time_in_5pct": Maybe,  # null: the cuff was empty
     },
     "rests": {
         "cuff": int, "start_s": Number, "end_s": Number, "mode": str, "released_below_15_after_s": Maybe,
@@ -194,6 +194,7 @@ def test_a_session_and_its_seed(simulate: Simulate, tmp_path: Path) -> None:
     assert first["seed"] == 7
     assert first["target_mmhg"] == pytest.approx(0.6 * 187.0, abs=0.01)
     assert [(row["cuff"], row["index"], row["reps"]) for row in first["sets"]] == [(1, 1, 3), (1, 2, 3)]
+    assert all(None not in row.values() for row in first["sets"])
     assert [row["end_s"] - row["start_s"] for row in first["sets"]] == pytest.approx([6.0, 6.0], abs=0.011)
     (rest,) = first["rests"]
     assert rest["mode"] == "released"
@@ -259,6 +260,26 @@ def test_a_plant_that_cannot_reach_its_target(simulate: Simulate) -> None:
     assert result["inflations"][0]["to_target_s"] is None, "never"
     assert result["inflations"][0]["pump_limited_s"] is None
     assert result["sets"] == []
+
+
+def test_each_mode_has_rests_of_its_own(simulate: Simulate, tmp_path: Path) -> None:
+    """Held through the rests, or inflated in them only: a supervisor's sign after each release keeps it going."""
+    text = Path(SHORT).read_text().replace("[3, 3]", "[3, 3, 3]")
+    for mode, rests in (
+        ("continuous", ["held"] * 2),
+        ("resting", ["held", "released"] * 2),
+    ):
+        path = tmp_path / "short.toml"
+        path.write_text(text.replace("intermittent", mode))
+        result = simulate(str(path))
+        assert result["outcome"] == "completed", (mode, result["alarms"])
+        assert [row["mode"] for row in result["rests"]] == rests, mode
+        held = [row for row in result["rests"] if row["mode"] == "held"]
+        assert all(row["time_in_5pct"] >= 0.99 and row["released_below_15_after_s"] is None for row in held), mode
+        released = [row for row in result["rests"] if row["mode"] == "released"]
+        assert all(row["time_in_5pct"] is None and row["released_below_15_after_s"] < 5.0 for row in released), mode
+        assert len(result["inflations"]) == (1 if mode == "continuous" else 2)
+        assert all((row["mean_mmhg"] is None) == (mode == "resting") for row in result["sets"])
 
 
 def test_without_json_it_is_said_for_a_person(capsys: pytest.CaptureFixture[str]) -> None:
