@@ -166,9 +166,9 @@ def _obey(new: CoreState, command: Command, bench: Bench, now_s: float) -> Reply
     s = new.session
     if command.verb is Verb.ACKNOWLEDGE:
         new.alarms, text = alarms.acknowledge(new.alarms, command.condition, now_s)
-        s.tell(EventKind.ALARM_ACKNOWLEDGED, now_s, condition=command.condition or "all", by=command.by)
         if text is None:
             return Reply(command.id, False, f"no such alarm stands: {command.condition or 'none stands'}")
+        s.tell(EventKind.ALARM_ACKNOWLEDGED, now_s, condition=command.condition or "all", by=command.by)
         return Reply(command.id, True, text)
     if command.verb is Verb.SILENCE:
         new.alarms = alarms.silence(new.alarms, now_s)

@@ -1,0 +1,690 @@
+"""What a person says: each refusal, each phase, exactly one reply in the tick that took it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.core import commands, session
+from controller.core.commands import Bench, obey
+from controller.core.limits import Limits
+from controller.core.model import (
+    VENTED,
+    Command,
+    EventKind,
+    GuardOrder,
+    GuardState,
+    Limb,
+    Mode,
+    Phase,
+    Reply,
+    Seen,
+    Side,
+    Step,
+    StepKind,
+    Verb,
+)
+
+
+def _load(name: str) -> Any:
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+bench = _load("session_bench")
+Stand, prescription, screening, timeline = bench.Stand, bench.prescription, bench.screening, bench.timeline
+work, rest, hold, off = bench.work, bench.rest, bench.hold, bench.off
+
+UNDER_WAY = (
+    Phase.INFLATING,
+    Phase.WORKING,
+    Phase.HOLDING,
+    Phase.RELEASING,
+    Phase.RESTING,
+    Phase.MOVING,
+    Phase.PAUSED,
+    Phase.STOPPING,
+)
+EMPTY_CUFF = Seen(0.0, 0.0, 0.0, 0.0, 0.0, True, True)
+
+
+def changed_by(stand: Any, verb: Verb, **said: Any) -> tuple[Reply, list[Any]]:
+    """A refusal, and the operator's acts, prescriptions and screenings it left behind."""
+    stand.events.clear()
+    reply = stand.refused(verb, **said)
+    kinds = (EventKind.OPERATOR, EventKind.PRESCRIBED, EventKind.SCREENED, EventKind.STARTED)
+    return reply, [one for one in stand.events if one.kind in kinds]
+
+
+# --- every verb, every phase ---------------------------------------------------------------------------------------
+
+SCREENED = {"screening": screening()}
+PRESCRIBED = {"prescription": prescription()}
+NOT_UNDER_WAY = {Phase.IDLE, Phase.READY}
+ALWAYS = set(Phase)
+OK_IN = {  # by hand: where each verb is taken
+    Verb.SCREEN: NOT_UNDER_WAY,
+    Verb.PRESCRIBE: {Phase.READY},  # in IDLE nobody has been screened yet
+    Verb.START: {Phase.READY},
+    Verb.NEXT: ALWAYS - {Phase.PAUSED},  # there it was pressed within 10 s of empty
+    Verb.PRESENT: ALWAYS,
+    Verb.STOP: ALWAYS,
+    Verb.PAUSE: {Phase.INFLATING, Phase.WORKING, Phase.HOLDING, Phase.RELEASING, Phase.RESTING, Phase.MOVING},
+    Verb.LOWER: set(UNDER_WAY) - {Phase.STOPPING},
+    Verb.ACKNOWLEDGE: {Phase.FAULT},  # an alarm stands
+    Verb.SILENCE: ALWAYS,
+    Verb.RESET: set(),  # the cuff is not empty yet
+    Verb.STATUS: ALWAYS,
+}
+
+
+@pytest.mark.parametrize("phase", list(Phase), ids=str)
+@pytest.mark.parametrize("verb", list(Verb), ids=str)
+def test_every_verb_in_every_phase_gets_its_answer_in_that_tick(verb: Verb, phase: Phase) -> None:
+    stand = bench.at(phase)
+    said: dict[str, Any] = {}
+    if verb is Verb.SCREEN:
+        said = SCREENED
+    elif verb is Verb.PRESCRIBE:
+        said = PRESCRIBED
+    before = len(stand.told(EventKind.OPERATOR))
+    reply = stand.say(verb, **said)
+    assert reply.ok is (phase in OK_IN[verb]), reply
+    assert reply.text
+    by_the_session = verb not in (Verb.STATUS, Verb.ACKNOWLEDGE)
+    assert len(stand.told(EventKind.OPERATOR)) - before == (reply.ok and by_the_session)
+
+
+def test_the_reply_carries_the_id_of_its_command() -> None:
+    stand = bench.at(Phase.WORKING)
+    said = (
+        Command(41, Verb.STATUS),
+        Command(-7, Verb.START),
+        Command(41, Verb.SILENCE),
+        Command(2**40, Verb.PRESENT),
+    )
+    assert [one.id for one in stand.tick(*said).replies] == [41, -7, 41, 2**40]
+    assert stand.tick().replies == ()
+
+
+def test_an_operators_act_is_told_with_who_and_where() -> None:
+    stand = bench.at(Phase.WORKING)
+    stand.obeyed(Verb.PRESENT, by="xy", source="panel")
+    assert stand.told(EventKind.OPERATOR)[-1].data == {"verb": "present", "by": "xy", "source": "panel"}
+
+
+# --- screen ------------------------------------------------------------------------------------------------------
+
+
+def test_screening_needs_answers() -> None:
+    reply, left = changed_by(Stand().run(1.0), Verb.SCREEN)
+    assert "answers" in reply.text
+    assert left == []
+
+
+def test_a_screening_that_does_not_clear_is_recorded_and_says_why() -> None:
+    stand = Stand().run(1.0)
+    reply = stand.refused(Verb.SCREEN, screening=screening("A1", "thrombosis", "pregnancy"))
+    assert reply.text == "session A1 is not cleared: thrombosis; pregnancy"
+    (told,) = stand.told(EventKind.SCREENED)
+    assert told.data == {"code": "A1", "by": "ab", "cleared": False, "reasons": "thrombosis; pregnancy"}
+    assert "not cleared: thrombosis" in stand.refused(Verb.PRESCRIBE, prescription=prescription()).text
+
+
+@pytest.mark.parametrize("phase", [*UNDER_WAY, Phase.FAULT], ids=str)
+def test_nobody_is_screened_or_prescribed_for_under_way(phase: Phase) -> None:
+    stand = bench.at(phase)
+    was = stand.s.screening
+    reply, left = changed_by(stand, Verb.SCREEN, screening=screening("B2"))
+    assert reply.text == f"not while {phase}: stop first"
+    assert left == []
+    assert stand.s.screening is was
+    stand = bench.at(phase)
+    reply, left = changed_by(stand, Verb.PRESCRIBE, prescription=prescription(code="B2"))
+    assert f"not while {phase}: stop first" in reply.text
+    assert left == []
+
+
+@pytest.mark.parametrize("again", [screening("A1", "thrombosis"), screening("B2")], ids=["not cleared", "another"])
+def test_a_screening_that_does_not_hold_takes_ready_away_before_the_next_word(again: Any) -> None:
+    stand = bench.at(Phase.READY)
+    screen, start = stand.command(Verb.SCREEN, screening=again), stand.command(Verb.START)
+    replies = stand.tick(screen, start).replies
+    assert not replies[1].ok
+    assert stand.phase is Phase.IDLE
+    assert stand.run(1.0).phase is Phase.IDLE
+
+
+def test_screening_the_same_session_again_keeps_it_ready() -> None:
+    stand = bench.at(Phase.READY)
+    stand.obeyed(Verb.SCREEN, screening=screening())
+    assert stand.phase is Phase.READY
+
+
+# --- prescribe ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ({}, "nothing to prescribe"),
+        ({"prescription": prescription(cuff=1)}, "cuff = 2: this bench has 1"),
+        ({"prescription": prescription(cuff=-1)}, "cuff = 0: this bench has 1"),
+        ({"prescription": prescription(code="B2")}, "session B2 is not screened: screen it first"),
+    ],
+)
+def test_a_prescription_that_does_not_fit_is_refused_and_changes_nothing(said: dict[str, Any], text: str) -> None:
+    stand = Stand().run(1.0)
+    stand.obeyed(Verb.SCREEN, screening=screening())
+    reply, left = changed_by(stand, Verb.PRESCRIBE, **said)
+    assert reply.text == text
+    assert left == []
+    assert stand.s.prescriptions == (None,)
+    assert stand.s.clocks == {}
+
+
+def test_nobody_is_prescribed_for_before_screening() -> None:
+    stand = Stand().run(1.0)
+    assert stand.refused(Verb.PRESCRIBE, prescription=prescription()).text.startswith("session A1 is not screened")
+
+
+def test_a_prescription_is_told_whole() -> None:
+    stand = Stand().ready()
+    (told,) = stand.told(EventKind.PRESCRIBED)
+    assert told.cuff == 0
+    assert told.data == {
+        "code": "A1",
+        "by": "ab",
+        "protocol": "short",
+        "limb": "leg",
+        "side": "left",
+        "percent_lop": pytest.approx(55.56, abs=0.01),
+        "target_mmhg": 100.0,
+        "lop_mmhg": 180.0,
+        "lop_method": "doppler",
+    }
+
+
+def test_the_warnings_of_a_prescription_are_said() -> None:
+    stand = Stand().run(1.0)
+    stand.obeyed(Verb.SCREEN, screening=screening())
+    reply = stand.obeyed(Verb.PRESCRIBE, prescription=prescription(warnings=("lying LOP", "old LOP")))
+    assert reply.text == "cuff 1: short at 100 mmHg. lying LOP. old LOP"
+
+
+def test_a_second_cuff_lives_the_protocol_of_the_first() -> None:
+    stand = Stand(cuffs=2).ready()
+    other = timeline(Mode.INTERMITTENT, work(3), protocol="other")
+    reply, left = changed_by(stand, Verb.PRESCRIBE, prescription=prescription(other, cuff=1, side=Side.RIGHT))
+    assert "cuff 1 has short: both cuffs live one protocol" in reply.text
+    assert left == []
+    assert stand.s.timeline.protocol == "short"
+
+
+def test_two_cuffs_are_not_on_one_limb() -> None:
+    stand = Stand(cuffs=2).ready()
+    reply, left = changed_by(stand, Verb.PRESCRIBE, prescription=prescription(cuff=1))
+    assert "cuff 1 is on that limb already" in reply.text
+    assert left == []
+
+
+@pytest.mark.parametrize("other", [{"side": Side.RIGHT}, {"limb": Limb.ARM}])
+def test_two_cuffs_may_be_on_two_limbs(other: dict[str, Any]) -> None:
+    stand = Stand(cuffs=2).ready(prescription(), prescription(cuff=1, **other))
+    assert None not in stand.s.prescriptions
+
+
+def test_a_cuff_may_be_prescribed_anew_before_the_start() -> None:
+    other = timeline(Mode.INTERMITTENT, work(2), protocol="other")
+    stand = Stand().ready()
+    stand.obeyed(Verb.PRESCRIBE, prescription=prescription(other, target=90.0))
+    assert stand.s.timeline.protocol == "other"
+    assert stand.s.targets_mmhg == (90.0,)
+
+
+def test_another_session_drops_what_was_prescribed_for_the_one_before() -> None:
+    stand = Stand(cuffs=2).ready(prescription(), prescription(cuff=1, side=Side.RIGHT))
+    stand.obeyed(Verb.SCREEN, screening=screening("B2"))
+    stand.obeyed(Verb.PRESCRIBE, prescription=prescription(cuff=1, code="B2"))
+    first, second = stand.s.prescriptions
+    assert first is None
+    assert second.code == "B2"
+    assert stand.s.code == "B2"
+
+
+@pytest.mark.parametrize(
+    ("before_s", "ok"),
+    [(1120.0, True), (1120.1, False), (nan, False)],
+)
+def test_the_clock_and_the_plan_must_fit_under_the_cap_together(before_s: float, ok: bool) -> None:
+    """3 + 2 repetitions of 4 s and two inflations of 30 s plan 80 s."""
+    stand = Stand().ready()
+    stand.s.clocks["A1", Limb.LEG, Side.LEFT].restricted_s = before_s
+    reply = stand.say(Verb.PRESCRIBE, prescription=prescription())
+    assert reply.ok is ok, reply
+    if not ok:
+        assert (reply.limit, reply.unit) == (1200.0, "s")
+        assert "leave the cuff empty for 180 s first" in reply.text
+
+
+def test_a_bench_that_tightens_the_cap_is_asked_too() -> None:
+    stand = Stand(limits=Limits(limb_cap_leg_s=79.0)).run(1.0)
+    stand.obeyed(Verb.SCREEN, screening=screening())
+    reply = stand.refused(Verb.PRESCRIBE, prescription=prescription())
+    assert (reply.value, reply.limit) == (80.0, 79.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "planned_s"),
+    [
+        (bench.INTERMITTENT, 12 + 8 + 60),
+        (bench.CONTINUOUS, 12 + 30 + 8 + 30),
+        (bench.RESTING, 30 + 30),
+        (bench.NO_CUFF, 0),
+        (timeline(Mode.PASSIVE, hold(60.0), off(179.0), hold(60.0, 1)), 180),
+        (timeline(Mode.PASSIVE, hold(60.0), off(180.0), hold(60.0, 1)), 90),
+        (timeline(Mode.INTERMITTENT, work(5), Step(StepKind.REPERFUSION, False, 180.0), work(5, exercise=1)), 50),
+        (timeline(Mode.INTERMITTENT, work(5), rest(200.0), work(5)), 100),  # a rest is not counted on
+    ],
+)
+def test_the_plan_of_restricted_time_by_hand(line: Any, planned_s: float) -> None:
+    assert commands.planned_restricted_s(prescription(line)) == planned_s
+
+
+def test_ready_warns_when_this_bench_cannot_keep_the_rest() -> None:
+    """Measured: 20 s to inflate and 0.9 to release; with 10 s of free flow and 3 s of lead-in 34 s, above 30."""
+    stand = Stand(rise_mmhg_s=5.0).started().until(Phase.RESTING)
+    stand.obeyed(Verb.STOP)
+    stand.until(Phase.IDLE)
+    reply = stand.obeyed(Verb.PRESCRIBE, prescription=prescription())
+    assert "this cuff needs 34 s between sets, the protocol says 30 s" in reply.text
+    longer = timeline(Mode.INTERMITTENT, work(3), rest(60.0), work(2, index=2), rest(30.0, inflated=True))
+    assert "between sets" not in stand.obeyed(Verb.PRESCRIBE, prescription=prescription(longer)).text
+
+
+# --- start -------------------------------------------------------------------------------------------------------
+
+
+def test_two_starts() -> None:
+    stand = bench.at(Phase.READY)
+    first, second = stand.command(Verb.START), stand.command(Verb.START)
+    replies = stand.tick(first, second).replies
+    assert [one.ok for one in replies] == [True, False]
+    assert replies[1].text == "not while inflating: a session is under way"
+    assert len(stand.told(EventKind.STARTED)) == 1
+
+
+@pytest.mark.parametrize("phase", UNDER_WAY, ids=str)
+def test_no_start_under_way(phase: Phase) -> None:
+    reply, left = changed_by(bench.at(phase), Verb.START)
+    assert reply.text == f"not while {phase}: a session is under way"
+    assert left == []
+
+
+def test_no_start_with_nothing_prescribed() -> None:
+    assert Stand().run(1.0).refused(Verb.START).text == "not ready: no prescription: screen and prescribe first"
+
+
+@pytest.mark.parametrize(("a", "b"), [(40.0, None), (None, 40.0), (15.0, 15.0)])
+def test_no_start_with_the_cuff_inflated(a: float | None, b: float | None) -> None:
+    stand = bench.at(Phase.READY)
+    stand.channels[0].a, stand.channels[0].b = a, b
+    reply = stand.refused(Verb.START)
+    assert "must be below 15 mmHg: empty it" in reply.text
+    assert stand.phase is Phase.IDLE
+    assert stand.orders == []
+
+
+def test_no_start_with_the_other_cuff_inflated_even_when_it_is_not_in_use() -> None:
+    stand = bench.at(Phase.READY, Stand(cuffs=2))
+    stand.channels[1].a = stand.channels[1].b = 40.0
+    assert "cuff 2 is at 40 mmHg" in stand.refused(Verb.START).text
+
+
+def test_a_start_looks_at_the_cuff_itself() -> None:
+    """READY is looked at before the commands of a tick; a start does not lean on that alone."""
+    stand = bench.at(Phase.READY)
+    s = stand.s.fork()
+    inflated = Seen(40.0, 0.0, 38.0, 0.0, 40.0, True, False)
+    reply = obey(s, Command(1, Verb.START), (inflated,), Bench(Limits()), 5.0)
+    assert not reply.ok
+    assert (reply.value, reply.limit, reply.unit) == (40.0, 15.0, "mmHg")
+    assert s.phase is Phase.READY
+
+
+@pytest.mark.parametrize("line", [None, timeline(Mode.INTERMITTENT)])
+def test_a_start_of_nothing_is_refused(line: Any) -> None:
+    s = session.initial(1, 0.0)
+    s.phase, s.timeline = Phase.READY, line
+    reply = obey(s, Command(1, Verb.START), (EMPTY_CUFF,), Bench(Limits()), 5.0)
+    assert (reply.ok, reply.text) == (False, "nothing to start: prescribe first")
+
+
+def test_no_start_after_a_trip_without_a_reset() -> None:
+    stand = bench.at(Phase.FAULT).run(5.0)
+    reply, left = changed_by(stand, Verb.START)
+    assert reply.text == "not after a trip (guard_tripped): reset first"
+    assert left == []
+    stand.obeyed(Verb.RESET)
+    stand.until(Phase.IDLE)
+    assert stand.refused(Verb.START).text.startswith("not ready: no prescription")
+
+
+def test_after_a_trip_and_a_reset_a_session_is_prescribed_anew() -> None:
+    stand = bench.at(Phase.FAULT).run(2.0)
+    stand.obeyed(Verb.RESET)
+    stand.until(Phase.IDLE)
+    stand.zero_s = stand.now_s
+    stand.ready()
+    stand.obeyed(Verb.START)
+    stand.until(Phase.WORKING, at_most_s=10.0)
+
+
+def test_a_start_begins_with_the_first_step() -> None:
+    stand = bench.at(Phase.READY)
+    assert stand.obeyed(Verb.START).text == "short begins"
+    (told,) = stand.told(EventKind.STARTED)
+    assert told.data == {"protocol": "short", "code": "A1"}
+    assert stand.s.step is stand.s.timeline.steps[0]
+
+
+# --- require_panel -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", [Verb.START, Verb.NEXT, Verb.RESET], ids=str)
+def test_with_require_panel_the_button_alone_starts_goes_on_and_resets(verb: Verb) -> None:
+    reply = Stand(require_panel=True).run(1.0).refused(verb)
+    assert reply.text == f"{verb} is for the button on the bench only: press it there"
+
+
+def test_with_require_panel_a_session_goes_by_the_button() -> None:
+    stand = Stand(require_panel=True).ready()
+    stand.refused(Verb.START)
+    stand.obeyed(Verb.START, source="panel")
+    stand.until(Phase.WORKING)
+    stand.refused(Verb.NEXT)
+    stand.obeyed(Verb.NEXT, source="panel")
+    stand.guard = GuardState.TRIPPED
+    stand.run(3.0).refused(Verb.RESET)
+    stand.obeyed(Verb.RESET, source="panel")
+
+
+@pytest.mark.parametrize("verb", [Verb.STOP, Verb.PAUSE, Verb.LOWER, Verb.PRESENT, Verb.STATUS], ids=str)
+def test_with_require_panel_everything_that_takes_away_is_for_everyone(verb: Verb) -> None:
+    stand = Stand(require_panel=True).ready()
+    stand.obeyed(Verb.START, source="panel")
+    stand.obeyed(verb)
+
+
+# --- stop --------------------------------------------------------------------------------------------------------
+
+STOP_SAYS = dict.fromkeys(Phase, "stopping: vented") | {
+    Phase.IDLE: "already idle and vented; vented again",
+    Phase.STOPPING: "already stopping; vented again",
+    Phase.FAULT: "already tripped (guard_tripped) and vented; vented again, reset is still due",
+}
+
+
+@pytest.mark.parametrize("phase", list(Phase), ids=str)
+def test_stop_is_never_refused_and_vents_in_its_tick(phase: Phase) -> None:
+    stand = bench.at(phase)
+    reply = stand.obeyed(Verb.STOP)
+    assert reply.text == STOP_SAYS[phase]
+    assert stand.outputs == (VENTED,)
+    stand.orders.clear()
+    stand.run(5.0)
+    assert stand.phase is (Phase.FAULT if phase is Phase.FAULT else Phase.IDLE)
+    assert stand.channels[0].mmhg < 1.0
+    assert GuardOrder.ARM not in [order for _, order in stand.orders]
+    assert stand.s.prescriptions == (None,)
+
+
+def test_stop_in_idle_clears_what_was_prescribed() -> None:
+    stand = Stand().ready()
+    stand.channels[0].b = nan
+    stand.tick()
+    assert stand.phase is Phase.IDLE
+    assert stand.s.code == "A1"
+    stand.obeyed(Verb.STOP)
+    assert stand.s.code == ""
+    assert stand.told(EventKind.SESSION_ENDED) == []  # none was under way
+
+
+def test_a_stop_says_who_said_it() -> None:
+    stand = bench.at(Phase.WORKING)
+    stand.obeyed(Verb.STOP, by="xy")
+    assert stand.events[-2].data["why"] == "stopped by xy"
+    stand = bench.at(Phase.WORKING)
+    stand.obeyed(Verb.STOP, by="", source="panel")
+    assert stand.events[-2].data["why"] == "stopped by panel"
+
+
+def test_a_stop_in_a_fault_from_nowhere_is_answered_too() -> None:
+    s = session.initial(1, 0.0)
+    s.phase = Phase.FAULT
+    assert "already tripped (fault)" in obey(s, Command(1, Verb.STOP), (EMPTY_CUFF,), Bench(Limits()), 1.0).text
+    assert "(fault)" in obey(s, Command(1, Verb.START), (EMPTY_CUFF,), Bench(Limits()), 1.0).text
+
+
+# --- next --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", [Phase.IDLE, Phase.READY, Phase.INFLATING, Phase.WORKING, Phase.RELEASING], ids=str)
+def test_next_where_there_is_nothing_to_begin_is_a_sign_all_the_same(phase: Phase) -> None:
+    stand = bench.at(phase)
+    reply = stand.obeyed(Verb.NEXT)
+    assert reply.text == f"seen; nothing to begin while {phase}"
+    assert stand.s.sign_at_s == stand.now_s
+
+
+def test_next_does_not_begin_a_set_before_30_s_of_rest() -> None:
+    line = timeline(Mode.CONTINUOUS, work(1), rest(20.0, inflated=True), work(1, index=2))
+    stand = Stand().started(prescription(line)).until(Phase.WORKING).until(Phase.HOLDING).run(10.0)
+    stand.s.step_index += 1  # at target for the next set, as an inflation quicker than foreseen leaves it
+    reply = stand.obeyed(Verb.NEXT)
+    assert "the rest is not 30 s yet" in reply.text
+    assert stand.phase is Phase.HOLDING
+
+
+def test_next_at_target_begins_the_set() -> None:
+    stand = bench.at(Phase.HOLDING)
+    assert stand.obeyed(Verb.NEXT).text == "the set begins"
+    assert stand.phase is Phase.WORKING
+
+
+def test_next_in_a_set_that_was_paused_begins_at_once() -> None:
+    stand = bench.at(Phase.PAUSED).run(10.0)
+    stand.obeyed(Verb.NEXT)
+    stand.until(Phase.HOLDING).obeyed(Verb.NEXT)
+    assert stand.phase is Phase.WORKING
+
+
+def test_next_in_a_hold_is_a_sign_only() -> None:
+    stand = Stand().started(prescription(bench.PASSIVE)).until(Phase.HOLDING)
+    assert stand.obeyed(Verb.NEXT).text == "seen; nothing to begin while holding"
+    assert stand.phase is Phase.HOLDING
+
+
+def test_next_between_the_release_and_the_set_of_mode_resting_is_a_sign_only() -> None:
+    stand = Stand().started(prescription(bench.RESTING)).until(Phase.RELEASING).until(Phase.RESTING)
+    assert stand.obeyed(Verb.NEXT).text == "seen"
+
+
+@pytest.mark.parametrize("line", [timeline(Mode.INTERMITTENT), timeline(Mode.INTERMITTENT, rest(30.0))])
+def test_next_in_a_rest_that_nothing_follows_is_a_sign_only(line: Any) -> None:
+    s = session.initial(1, 0.0)
+    s.phase, s.timeline, s.step_index = Phase.RESTING, line, 0
+    reply = obey(s, Command(1, Verb.NEXT), (EMPTY_CUFF,), Bench(Limits()), 5.0)
+    assert reply.ok
+    assert s.phase is Phase.RESTING
+
+
+@pytest.mark.parametrize("line", [timeline(Mode.INTERMITTENT), timeline(Mode.INTERMITTENT, rest(30.0))])
+def test_there_is_no_going_on_to_nothing(line: Any) -> None:
+    s = session.initial(1, 0.0)
+    s.phase, s.timeline, s.step_index = Phase.PAUSED, line, 0
+    reply = obey(s, Command(1, Verb.NEXT), (EMPTY_CUFF,), Bench(Limits()), 5.0)
+    assert (reply.ok, reply.text) == (False, "nothing to go on with: stop")
+    assert s.phase is Phase.PAUSED
+
+
+def test_there_is_no_going_on_with_the_cuff_inflated() -> None:
+    stand = bench.at(Phase.PAUSED).run(15.0)
+    stand.channels[0].b = 16.0
+    reply = stand.refused(Verb.NEXT)
+    assert "cuff 1 is not empty: 16 mmHg" in reply.text
+    assert stand.phase is Phase.PAUSED
+
+
+# --- pause, lower ------------------------------------------------------------------------------------------------
+
+
+def test_the_last_release_is_not_paused() -> None:
+    stand = Stand().started(prescription(timeline(Mode.INTERMITTENT, work(1)))).until(Phase.RELEASING)
+    assert stand.refused(Verb.PAUSE).text == "nothing to pause while releasing"
+    stand.until(Phase.IDLE)
+
+
+@pytest.mark.parametrize("phase", [Phase.IDLE, Phase.READY, Phase.STOPPING, Phase.FAULT], ids=str)
+def test_there_is_nothing_to_lower_outside_a_session(phase: Phase) -> None:
+    reply, left = changed_by(bench.at(phase), Verb.LOWER)
+    assert reply.text == f"nothing to lower while {phase}"
+    assert left == []
+
+
+# --- reset -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.FAULT], ids=str)
+def test_there_is_nothing_to_reset_without_a_fault(phase: Phase) -> None:
+    assert bench.at(phase).refused(Verb.RESET).text == f"nothing to reset while {phase}"
+
+
+def faulted() -> Any:
+    return bench.at(Phase.FAULT).run(3.0)
+
+
+@pytest.mark.parametrize("cuff_off", [False, True])
+@pytest.mark.parametrize("mmhg", [15.0, 80.0])
+def test_no_reset_while_the_cuff_is_measured_inflated(mmhg: float, cuff_off: bool) -> None:
+    stand = faulted()
+    stand.channels[0].a = stand.channels[0].b = mmhg
+    stand.run(0.5)
+    reply = stand.refused(Verb.RESET, cuff_off=cuff_off)
+    assert reply.text == f"cuff 1 is at {mmhg:.0f} mmHg, must be measured below 15 mmHg: empty it"
+    assert stand.run(3.0).phase is Phase.FAULT
+
+
+@pytest.mark.parametrize("sensor", ["a", "b"])
+def test_where_a_sensor_is_dead_a_person_vouches_that_the_cuff_is_off(sensor: str) -> None:
+    stand = faulted()
+    if sensor == "a":
+        stand.channels[0].sampled = False
+    else:
+        stand.channels[0].b = nan
+    stand.run(0.5)
+    reply = stand.refused(Verb.RESET)
+    assert "without a trustworthy reading" in reply.text
+    assert "confirm that the cuff is off the limb" in reply.text
+    assert stand.run(1.0).phase is Phase.FAULT
+    stand.obeyed(Verb.RESET, cuff_off=True)
+    assert stand.stepped.outputs.cuff_off
+    assert stand.until(Phase.IDLE, at_most_s=1.0).guard is GuardState.VENTED
+
+
+def test_every_cuff_is_looked_at() -> None:
+    stand = bench.at(Phase.FAULT, Stand(cuffs=2)).run(3.0)
+    stand.channels[1].b = 40.0
+    stand.run(0.25)
+    assert "cuff 2 is at 40 mmHg" in stand.refused(Verb.RESET).text
+
+
+def test_a_reset_says_cuff_off_only_when_it_was_said() -> None:
+    stand = faulted()
+    stand.obeyed(Verb.RESET, cuff_off=False)
+    assert not stand.stepped.outputs.cuff_off
+
+
+# --- status ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("phase", "text"),
+    [
+        (Phase.IDLE, "idle: no prescription: screen and prescribe first"),
+        (Phase.READY, "ready"),
+        (Phase.WORKING, "working"),
+        (Phase.RESTING, "resting: waiting for a sign of the supervisor"),
+        (Phase.FAULT, "fault: the guard has vented: it gave no reason"),
+    ],
+)
+def test_status_says_where_it_is(phase: Phase, text: str) -> None:
+    assert bench.at(phase).obeyed(Verb.STATUS).text == text
+
+
+def test_status_after_the_sign_asks_for_nothing() -> None:
+    stand = bench.at(Phase.RESTING)
+    stand.obeyed(Verb.PRESENT)
+    assert stand.obeyed(Verb.STATUS).text == "resting"
+
+
+def test_status_of_a_fault_without_a_finding() -> None:
+    s = session.initial(1, 0.0)
+    s.phase = Phase.FAULT
+    assert obey(s, Command(1, Verb.STATUS), (EMPTY_CUFF,), Bench(Limits()), 1.0).text == "fault"
+
+
+@pytest.mark.parametrize("verb", [Verb.ACKNOWLEDGE, Verb.SILENCE], ids=str)
+def test_alarms_are_not_answered_by_the_session(verb: Verb) -> None:
+    s = session.initial(1, 0.0)
+    assert not obey(s, Command(1, verb), (EMPTY_CUFF,), Bench(Limits()), 1.0).ok
+
+
+# --- what a refusal leaves behind --------------------------------------------------------------------------------
+
+REFUSED = [
+    (Phase.IDLE, Verb.START, {}),
+    (Phase.IDLE, Verb.PRESCRIBE, PRESCRIBED),
+    (Phase.IDLE, Verb.PAUSE, {}),
+    (Phase.IDLE, Verb.LOWER, {}),
+    (Phase.IDLE, Verb.RESET, {}),
+    (Phase.IDLE, Verb.ACKNOWLEDGE, {}),
+    (Phase.READY, Verb.PAUSE, {}),
+    (Phase.READY, Verb.PRESCRIBE, {"prescription": prescription(code="B2")}),
+    (Phase.WORKING, Verb.START, {}),
+    (Phase.WORKING, Verb.SCREEN, {"screening": screening("A1", "thrombosis")}),
+    (Phase.WORKING, Verb.PRESCRIBE, PRESCRIBED),
+    (Phase.WORKING, Verb.RESET, {}),
+    (Phase.PAUSED, Verb.PAUSE, {}),
+    (Phase.PAUSED, Verb.START, {}),
+    (Phase.FAULT, Verb.START, {}),
+    (Phase.FAULT, Verb.RESET, {}),
+    (Phase.FAULT, Verb.LOWER, {}),
+]
+
+
+@pytest.mark.parametrize(("phase", "verb", "said"), REFUSED)
+def test_a_refusal_leaves_the_session_as_a_tick_without_it(phase: Phase, verb: Verb, said: dict[str, Any]) -> None:
+    with_it, without = bench.at(phase), bench.at(phase)
+    with_it.refused(verb, **said)
+    without.tick()
+    assert repr(with_it.state) == repr(without.state)
+
+
+def test_a_prescription_of_a_value_stays_as_it_was() -> None:
+    mine = prescription()
+    kept = replace(mine)
+    stand = Stand().started(mine).until(Phase.WORKING)
+    stand.obeyed(Verb.LOWER)
+    assert mine == kept
