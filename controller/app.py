@@ -110,6 +110,8 @@ class Service:
             self._pet if self._notifier.watchdog_s else None,
         )
         self.orders = Orders(self.control, limits, lambda: datetime.now(UTC), protocols)
+        for began in recalled.began:
+            self.orders.recall(began.code, began.protocol, datetime.fromisoformat(began.at))
         self.publisher.publish(self._info(origin, config_sha256))
 
     def _submit(self, verb: str, args: dict[str, Any]) -> asyncio.Future[Any]:

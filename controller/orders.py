@@ -105,7 +105,10 @@ class Orders:
     def _prescribe(self, number: int, args: Mapping[str, Any], by: str, source: str) -> Command:
         said = {key: word for key, word in args.items() if word is not None and key != "id"}
         now = self._utc()
-        key = (str(said.get("code", "")), str(said.get("protocol", "")))
+        protocol = str(said.get("protocol", ""))
+        if protocol.endswith(".toml"):  # a protocol is called as its file is
+            protocol = Path(protocol).stem
+        key = (str(said.get("code", "")), protocol)
         made = prescribed(
             said,
             now_utc=now,

@@ -33,6 +33,7 @@ CHAIN_START: Final = bytes(32)
 CHECKED_AT_OPEN: Final = 1_000  # events whose chain is verified when the file is opened; `verify` does them all
 _PRUNED_AT_ONCE: Final = 5_000  # rows, so that pruning never holds up an event for long
 _LIMBS_RECALLED: Final = 200  # the newest; a limb's clock means nothing a day later
+_SESSIONS_RECALLED: Final = 1_000  # the newest: far more than a bench sees in the week that counts
 _BUSY_S: Final = 0.2
 
 Stamped = tuple[float, Happened]  # wall time at which it was taken, Unix seconds
@@ -64,11 +65,21 @@ class LimbSeconds:
 
 
 @value
+class Began:
+    """A session that began, for its protocol's weekly limit."""
+
+    code: str
+    protocol: str
+    at: str  # RFC 3339
+
+
+@value
 class Recalled:
-    """What a boot has to know of the one before."""
+    """What a boot has to know of the ones before."""
 
     fault: UnresetFault | None
     limbs: tuple[LimbSeconds, ...]
+    began: tuple[Began, ...]  # newest first
     last_session: bytes | None  # the payload, as it was published
     broken: str  # "" or a sentence: the file could not be read, a new one was begun beside it
 
@@ -124,7 +135,15 @@ class Journal:
             )
         )
         row = self._db.execute("SELECT payload FROM sessions ORDER BY id DESC LIMIT 1").fetchone()
-        return Recalled(self._unreset(), limbs, None if row is None else row[0], self.broken)
+        return Recalled(self._unreset(), limbs, self._began(), None if row is None else row[0], self.broken)
+
+    def _began(self) -> tuple[Began, ...]:
+        rows = self._db.execute(
+            "SELECT payload FROM events WHERE kind = ? ORDER BY seq DESC LIMIT ?",
+            (EventKind.STARTED, _SESSIONS_RECALLED),
+        )
+        told = [_decoder.decode(row[0]) for row in rows]
+        return tuple([Began(str(one.data.get("code", "")), str(one.data.get("protocol", "")), one.at) for one in told])
 
     def _unreset(self) -> UnresetFault | None:
         """A trip, or FAULT entered, with no way out of FAULT after it."""

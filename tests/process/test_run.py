@@ -412,6 +412,27 @@ def test_held_up_it_trips_and_stays_in_fault_over_a_restart(bench: Any, boottime
     assert bench.phase() == "idle", "reset by a person"
 
 
+def test_the_weekly_limit_stands_over_a_restart(bench: Any) -> None:
+    path = Path(bench.protocol(1))
+    path.write_text(path.read_text() + 'frequency = "this test"\n[frequency]\nweekly = 1\n')
+    asked = bench.prescription() | {"protocol": str(path)}
+    assert bench.say("screen", answers=bench.answers(), by="AB")["ok"]
+    assert bench.say("prescribe", **asked)["ok"]
+    bench.until(lambda seen: seen["phase"] == "ready", "READY")
+    assert bench.say("start")["ok"]
+    assert bench.say("stop")["ok"]
+    bench.signal(signal.SIGTERM)
+    assert bench.ended()[0] == 0
+    bench.start()
+    assert bench.say("screen", answers=bench.answers(), by="AB")["ok"]
+    refused = bench.say("prescribe", **asked)
+    assert not refused["ok"]
+    assert "allows 1 sessions in seven days and this code had 1" in refused["text"]
+    assert (refused["value"], refused["limit"], refused["unit"]) == (1.0, 1.0, "sessions")
+    assert bench.say("screen", answers=bench.answers() | {"code": "S-2"}, by="AB")["ok"]
+    assert bench.say("prescribe", **asked | {"code": "S-2"})["ok"], "another person's"
+
+
 def test_a_broken_journal_comes_up_in_fault(bench: Any) -> None:
     bench.signal(signal.SIGTERM)
     assert bench.ended()[0] == 0
