@@ -23,7 +23,7 @@ from .limits import (
 )
 from .model import Command, EventKind, Phase, Prescription, Reply, Seen, StepKind, Verb, value
 from .phases import Event
-from .session import SessionState, begin_set, end, finish, signed, step_after
+from .session import SessionState, begin_set, coming, end, finish, signed, step_after
 
 LOWER_BY_MMHG: Final = (
     10.0  # clinical practice: in steps of 10 until tingling or dizziness is gone [F SmartCuffs manual]
@@ -346,7 +346,8 @@ def _status(s: SessionState, _command: Command, _seen: tuple[Seen, ...], _bench:
         return Answer(True, f"fault: {s.fault.text}")
     if s.phase is Phase.IDLE:
         return Answer(True, f"idle: {s.not_ready}")
-    if s.phase is Phase.RESTING and not signed(s):
+    what = coming(s)
+    if s.phase is Phase.RESTING and not signed(s) and what is not None and what.inflated:
         return Answer(True, "resting: waiting for a sign of the supervisor")
     return Answer(True, str(s.phase))
 

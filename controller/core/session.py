@@ -445,11 +445,8 @@ def signed(s: SessionState) -> bool:
 
 
 def _rest(s: SessionState, now_s: float) -> None:
-    step, following = s.step, step_after(s)
-    if step is None:
-        return
-    target = step if step.kind is StepKind.SET or step.inflated else following
-    if target is None:
+    step, target = s.step, coming(s)
+    if step is None or target is None:
         return
     if target.inflated and not signed(s):
         if not isfinite(s.waiting_since_s) and now_s >= s.due_at_s - INFLATION_CUE_S:
@@ -529,6 +526,12 @@ def finish(s: SessionState, event: Event, outcome: str, now_s: float) -> None:
     s.step_index, s.progress_s, s.repetition, s.final, s.pausing = -1, 0.0, -1, False, False
     s.last_repetition_at_s = s.started_at_s = s.due_at_s = s.waiting_since_s = s.inflate_from_s = nan
     s.warning = None
+
+
+def coming(s: SessionState) -> Step | None:
+    """What a rest leads to: the step after it, or this one where it has not begun yet (mode resting)."""
+    step = s.step
+    return step if step is None or step.kind is StepKind.SET or step.inflated else step_after(s)
 
 
 def _step_before(s: SessionState) -> Step | None:

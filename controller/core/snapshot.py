@@ -8,9 +8,9 @@ from __future__ import annotations
 from math import ceil, floor, isfinite, nan
 
 from . import alarms
-from .limits import LIMB_CAP_S, Limits
+from .limits import INFLATION_CUE_S, LIMB_CAP_S, Limits
 from .model import AT_TARGET, CuffSnapshot, Phase, Snapshot, Step, StepKind, Timeline
-from .session import SessionState, done_repetitions, signed, step_after
+from .session import SessionState, coming, done_repetitions, signed, step_after
 from .step import CoreState
 
 BAND = 0.10  # half width of the band a set is judged on, as a fraction of the target [F Swain 2025]
@@ -97,7 +97,11 @@ def cue(s: SessionState, now_s: float) -> str:
     if phase is Phase.RESTING:
         if isfinite(s.waiting_since_s):
             return "wait"
-        return "rest" if s.due_at_s - now_s > 3.0 else f"cuff fills in {max(0, ceil(s.due_at_s - now_s))}"
+        if s.due_at_s - now_s > INFLATION_CUE_S:
+            return "rest"
+        what = coming(s)
+        words = "cuff fills in" if what is not None and what.inflated else "ready in"
+        return f"{words} {max(0, ceil(s.due_at_s - now_s))}"
     return {Phase.INFLATING: "inflating", Phase.RELEASING: "releasing", Phase.STOPPING: "releasing"}.get(phase, "")
 
 
@@ -109,8 +113,8 @@ def waiting_for(s: SessionState) -> str:
         return "start"
     if s.phase is Phase.PAUSED:
         return "next or stop"
-    following = step_after(s)
-    if s.phase is Phase.RESTING and not signed(s) and following is not None and following.inflated:
+    what = coming(s)
+    if s.phase is Phase.RESTING and not signed(s) and what is not None and what.inflated:
         return "next or present"
     if s.phase is Phase.HOLDING and isfinite(s.waiting_since_s):
         return "present"
