@@ -35,7 +35,6 @@ from .faults import Planned, Schedule
 from .measure import Measure
 from .supervisor import BY, Supervisor
 
-TICK_S: Final = 0.01
 READY_WITHIN_S: Final = 10.0  # a bench that is not ready by then will not be
 AFTER_TRIP_S: Final = 30.0
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)  # the wall of virtual time: the same in every run
@@ -55,6 +54,7 @@ class Scenario:
     regulated: bool = True
     plant: Mapping[str, float] = field(default_factory=dict)
     faults: tuple[Planned, ...] = ()
+    tick_hz: int = 100
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
     trace: Path | None = None
 
@@ -85,10 +85,11 @@ class Lived:
 
     def __init__(self, scenario: Scenario, loop: asyncio.AbstractEventLoop) -> None:
         self.scenario = scenario
+        self.tick_s = 1.0 / scenario.tick_hz
         plant = plant_of(scenario.limb, scenario.plant)
         places = tuple((1 + index, 0x28) for index in range(scenario.cuffs))
         self.bench: SimulatedBench = simulated_bench(loop.time, plant, scenario.lop_mmhg, scenario.seed, places)
-        self.measure = Measure(self.bench.cuffs, self.bench.cuffs, TICK_S)
+        self.measure = Measure(self.bench.cuffs, self.bench.cuffs, self.tick_s)
         began = loop.time()
 
         def wall_s() -> float:
@@ -107,7 +108,7 @@ class Lived:
             self.bench.hardware,
             initial(scenario.cuffs, settings, loop.time()),
             settings,
-            TICK_S,
+            self.tick_s,
             self.journal,
             (self.publisher.offer,),
             (self._before, self.patient.after, self.measure.after, self._after),
@@ -132,7 +133,7 @@ class Lived:
         if now_s - self._stalled_at_s >= AFTER_TRIP_S:
             self.finish()
         elif self.stalled:
-            self._loop.call_later(TICK_S, self._stand_still)
+            self._loop.call_later(self.tick_s, self._stand_still)
         else:
             self.control.resume()
 
@@ -145,7 +146,7 @@ class Lived:
         if self.stalled:
             self.control.stop()
             self._stalled_at_s = now_s
-            self._loop.call_later(TICK_S, self._stand_still)
+            self._loop.call_later(self.tick_s, self._stand_still)
             return
         if self.control.failed.done():
             self.finish()
