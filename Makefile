@@ -7,7 +7,7 @@ CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 # The safety core is gated by its own tests alone: branch coverage makes a tick several times slower.
 GATED := tests/core tests/firmware_bridge/test_guard.py tests/firmware_bridge/test_wire.py
 
-.PHONY: demo test unit check docs pictures bench clean
+.PHONY: demo test sweep unit check docs pictures bench clean
 
 demo: $(STAMP)
 	$(BIN)/manchet demo
@@ -17,7 +17,11 @@ test: $(STAMP)
 	$(BIN)/python -m coverage run -m pytest -q -m "not slow" $(GATED)
 	$(BIN)/python -m coverage report
 	$(BIN)/python -m pytest -q -n $(CORES) --dist worksteal tests $(addprefix --deselect ,$(GATED)) -m "not slow" --no-header
-	$(BIN)/python -m pytest -q -n $(CORES) --dist worksteal tests -m slow --no-header
+	$(BIN)/python -m pytest -q -n $(CORES) --dist worksteal tests -m "slow and not sweep" --no-header
+
+# Longer campaigns: every preset at both rates, the regulator on its whole grid.
+sweep: $(STAMP)
+	$(BIN)/python -m pytest -q -n $(CORES) --dist worksteal tests -m sweep --no-header
 
 # What depends on no broker, no clock and no second process: for a second Python.
 unit: $(STAMP)
