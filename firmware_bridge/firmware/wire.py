@@ -10,7 +10,7 @@ message[1] is the kind, message[2] the sequence number, message[3:] the body.
 """
 
 from binascii import crc32
-from struct import calcsize, pack, unpack
+from struct import calcsize, pack, unpack_from
 
 VERSION = 1
 MAX_FRAME = 64  # encoded bytes without the delimiter; the longest message takes 42
@@ -37,7 +37,8 @@ _FORMATS = {
     TRIP: "<BBI",
     RESET: "<BBIIIB",
 }
-_SIZES = {kind: calcsize(layout) for kind, layout in _FORMATS.items()}
+_SIZES = {kind: calcsize(layout) + 5 for kind, layout in _FORMATS.items()}  # as framed: with the first code and the CRC
+CRC_OF_SOUND = 0x2144DF1C  # the CRC of anything followed by its own CRC
 
 # Flags of a channel, in LEASE what is wanted and in STATUS what is. Zero is vented.
 PUMP_ENABLE = 1
@@ -206,18 +207,17 @@ class Decoder:
             step = codes[at]
             codes[at] = 0
             at += step
-        payload = bytes(codes)[1:]
-        # A block whose last code points past its end fails here as well; a CRC of nothing is never four bytes long.
-        body = payload[:-4]
-        if at != size or crc32(body).to_bytes(4, "little") != payload[-4:] or len(body) < 6:
+        payload = codes[1:]
+        # A block whose last code points past its end fails here as well.
+        if at != size or crc32(payload) != CRC_OF_SOUND or size < 11:
             self.bad += 1
             return None
-        if body[0] != VERSION:
+        if payload[0] != VERSION:
             self.other_version += 1
-            self.version_seen = body[0]
+            self.version_seen = payload[0]
             return None
-        kind = body[1]
-        if _SIZES.get(kind) != len(body):
+        kind = payload[1]
+        if _SIZES.get(kind) != size:
             self.bad += 1
             return None
-        return unpack(_FORMATS[kind], body)
+        return unpack_from(_FORMATS[kind], payload)
