@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 I2C_M_RD: Final = 0x0001
 MESSAGES_AT_MOST: Final = 42  # of one I2C_RDWR
-BUFFERS_KEPT: Final = 64
+MESSAGES_KEPT: Final = 64
 SMBUS_NUMBER: Final = -1  # there is no file behind it
 
 
@@ -38,7 +38,7 @@ class SimulatedBus:
         self.error: int | None = None
         self.devices: dict[int, BusDevice] = {}
         self._now = now
-        self._buffers: dict[int, tuple[Any, Any]] = {}
+        self._known: dict[int, tuple[Any, int, bool, int, Any]] = {}
 
     def close(self) -> None:
         """As smbus2 has it; there is nothing to close."""
@@ -55,27 +55,30 @@ class SimulatedBus:
             raise bus_error(errno.EINVAL)
         now_s = self._now()
         for message in i2c_msgs:
-            device = self.devices.get(message.addr)
+            known = self._known.get(id(message))
+            if known is None or known[0] is not message or known[3] != message.len:
+                known = self._look_at(message)
+            _, address, reads, length, buffer = known
+            device = self.devices.get(address)
             if device is None:
                 raise bus_error(errno.EREMOTEIO)
-            if not message.flags & I2C_M_RD:
-                device.written(self._buffer(message).raw, now_s)
+            if not reads:
+                device.written(buffer.raw, now_s)
             elif message is i2c_msgs[-1]:
-                buffer = self._buffer(message)
-                buffer.raw = device.asked(len(buffer), now_s)
+                buffer.raw = device.asked(length, now_s)
             else:
                 raise bus_error(errno.EOPNOTSUPP)
 
-    def _buffer(self, message: Any) -> Any:
-        """The message's own bytes. Drivers make their messages once, so the look through the pointer is made once."""
-        known = self._buffers.get(id(message))
-        if known is not None and known[0] is message and len(known[1]) == message.len:
-            return known[1]
-        if len(self._buffers) >= BUFFERS_KEPT:
-            self._buffers.clear()
-        buffer = (c_char * message.len).from_address(addressof(message.buf.contents))
-        self._buffers[id(message)] = (message, buffer)
-        return buffer
+    def _look_at(self, message: Any) -> tuple[Any, int, bool, int, Any]:
+        """The message with its address, direction, length and own bytes. Drivers make their messages once, so the look
+        through ctypes and the pointer is made once."""
+        if len(self._known) >= MESSAGES_KEPT:
+            self._known.clear()
+        length = message.len
+        buffer = (c_char * length).from_address(addressof(message.buf.contents))
+        known = (message, message.addr, bool(message.flags & I2C_M_RD), length, buffer)
+        self._known[id(message)] = known
+        return known
 
 
 def bus_error(number: int) -> OSError:
@@ -146,7 +149,7 @@ class Abp2Device:
         if self._noise_mmhg > 0.0:
             felt += self._gauss(0.0, self._noise_mmhg)
         counts = round(self.COUNTS_AT_ZERO + (felt + self.offset_mmhg) * self.COUNTS_PER_MMHG)
-        self._counts = min(0xFFFFFF, max(0, counts))
+        self._counts = 0 if counts < 0 else 0xFFFFFF if counts > 0xFFFFFF else counts
 
     def asked(self, length: int, now_s: float) -> bytes:
         if self.nack or self.hang or self.broken:
