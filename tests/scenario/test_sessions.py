@@ -11,7 +11,6 @@ from controller.prescription import library
 from controller.prescription.protocol import load_protocol
 from controller.scenario.run import Scenario, run_scenario
 
-
 MEDIUM = load_protocol(Path(__file__).with_name("medium.toml"))
 
 
