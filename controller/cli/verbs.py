@@ -73,7 +73,7 @@ def prescribe(
 ) -> int:
     """Join a protocol to a limb and its occlusion pressure."""
     said = {
-        "protocol": protocol,
+        "protocol": str(Path(protocol).resolve()) if protocol.endswith(".toml") else protocol,  # as seen from here
         "code": code,
         "limb": limb,
         "side": side,

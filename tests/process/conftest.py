@@ -195,11 +195,12 @@ class Served(Person):
             raise AssertionError(f"still running after {within_s:g} s") from None
         return self.process.returncode, out, err
 
-    def run(self, *words: str, within_s: float = 30.0) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, within_s: float = 30.0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """One `manchet ...` beside the bench."""
         return subprocess.run(
             [sys.executable, "-m", "controller", *words],
             env=self.environ,
+            cwd=cwd,
             capture_output=True,
             text=True,
             timeout=within_s,

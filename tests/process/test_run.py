@@ -138,7 +138,11 @@ def test_a_session_said_wrongly_and_then_rightly(bench: Any) -> None:
         assert not reply["ok"], wrong
         assert reply["text"].count("\n") == 0
         assert bench.phase() == "idle", wrong
-    assert bench.say("prescribe", **bench.prescription())["ok"]
+    options = [f"--{key.replace('_mmhg', '').replace('_', '-')}={word}" for key, word in bench.prescription().items()]
+    words = [one for one in options if not one.startswith("--protocol")]
+    there = Path(bench.protocol(3))  # named from where the person is, not from where the bench was started
+    said = bench.run("prescribe", there.name, *words, "--bench", bench.bench_id, cwd=there.parent)
+    assert (said.returncode, said.stdout) == (0, "cuff 1: one-set-3 at 112 mmHg\n"), said
     bench.until(lambda seen: seen["phase"] == "ready", "READY")
     assert cli("start") == (0, "one-set-3 begins\n")
     assert cli("start") == (1, f"not while {bench.phase()}: a session is under way\n")
