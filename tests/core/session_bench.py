@@ -7,6 +7,7 @@ trips and resets one tick after its order unless a test says otherwise. One tick
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -315,9 +316,18 @@ def _valves(out: CuffOutputs) -> tuple[bool, bool]:
 # --- every phase, reached by its own way -----------------------------------------------------------------------------
 
 
-def at(phase: Phase, stand: Stand | None = None) -> Stand:
-    """A stand that has come to this phase as a session does, a few ticks into it."""
-    one = stand or Stand()
+_AT: dict[tuple[Phase, int], Stand] = {}
+
+
+def at(phase: Phase, *, cuffs: int = 1) -> Stand:
+    """A stand that has come to this phase as a session does, a few ticks into it. Lived once, then copied."""
+    key = phase, cuffs
+    if key not in _AT:
+        _AT[key] = _lived(phase, Stand(cuffs=cuffs))
+    return deepcopy(_AT[key])
+
+
+def _lived(phase: Phase, one: Stand) -> Stand:
     resting = prescription(RESTING)
     if phase is Phase.IDLE:
         return one.run(1.0)

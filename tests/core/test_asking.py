@@ -42,7 +42,7 @@ def watched(stand: Any, limits: Limits | None = None) -> Any:
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase not in bench.MAY_PRESS], ids=str)
 def test_a_phase_without_pressure_asks_for_a_vent(phase: Phase) -> None:
-    assert asked(bench.at(phase, Stand(cuffs=2))) == (VENT, VENT)
+    assert asked(bench.at(phase, cuffs=2)) == (VENT, VENT)
 
 
 def test_an_inflation_asks_for_a_vent_until_the_guard_is_armed() -> None:

@@ -347,7 +347,7 @@ def test_no_start_with_the_cuff_inflated(a: float | None, b: float | None) -> No
 
 
 def test_no_start_with_the_other_cuff_inflated_even_when_it_is_not_in_use() -> None:
-    stand = bench.at(Phase.READY, Stand(cuffs=2))
+    stand = bench.at(Phase.READY, cuffs=2)
     stand.channels[1].a = stand.channels[1].b = 40.0
     assert "cuff 2 is at 40 mmHg" in stand.refused(Verb.START).text
 
@@ -604,7 +604,7 @@ def test_where_a_sensor_is_dead_a_person_vouches_that_the_cuff_is_off(sensor: st
 
 
 def test_every_cuff_is_looked_at() -> None:
-    stand = bench.at(Phase.FAULT, Stand(cuffs=2)).run(3.0)
+    stand = bench.at(Phase.FAULT, cuffs=2).run(3.0)
     stand.channels[1].b = 40.0
     stand.run(0.25)
     assert "cuff 2 is at 40 mmHg" in stand.refused(Verb.RESET).text

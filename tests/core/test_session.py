@@ -147,6 +147,11 @@ SEQUENCES: dict[str, tuple[Any, dict[float, Verb], list[tuple[float, Phase]]]] =
         {10.0: NEXT},
         [(0, M), (8.0, Z), (38.0, M), (46.0, R), (46.1, IDLE)],
     ),
+    "without a cuff: two exercises with nothing between": (
+        timeline(Mode.NONE, work(1, inflated=False), work(1, exercise=1, index=2, inflated=False)),
+        {},
+        [(0, M), (4.0, Z), (4.1, M), (8.1, R), (8.1, IDLE)],
+    ),
     "a set by seconds": (BY_SECONDS, {}, [(0, F), (2.2, H), (5.2, W), (25.2, R), (26.1, IDLE)]),
     "two exercises, the time between counts from empty": (
         TWO_EXERCISES,

@@ -257,7 +257,7 @@ TRIPS: dict[str, Callable[[Any], None]] = {
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.FAULT], ids=str)
 @pytest.mark.parametrize("rule", TRIPS)
 def test_a_trip_vents_both_cuffs_and_latches_in_its_tick(rule: str, phase: Phase) -> None:
-    stand = bench.at(phase, Stand(cuffs=2))
+    stand = bench.at(phase, cuffs=2)
     TRIPS[rule](stand)
     for _ in range(8):
         if stand.phase is Phase.FAULT:
@@ -418,7 +418,7 @@ def test_the_same_inputs_give_the_same_tick() -> None:
 # --- whatever comes, in any order ------------------------------------------------------------------------------------
 
 # One state of each phase, made once: `step` never changes the state it is handed, so that they stay as they are.
-STANDS = {f"{phase}, {cuffs} cuffs": bench.at(phase, Stand(cuffs=cuffs)) for phase in Phase for cuffs in (1, 2)}
+STANDS = {f"{phase}, {cuffs} cuffs": bench.at(phase, cuffs=cuffs) for phase in Phase for cuffs in (1, 2)}
 
 
 @dataclass
