@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -206,6 +205,10 @@ def test_a_signal_while_inflating(
     phases = [(at_s, phase) for at_s, phase in bench.phases() if at_s > said_s]
     assert [phase for _, phase in phases] == ["stopping", "idle"]
     (vented_s, _), (empty_s, _) = phases
+    print(
+        f"{number.name}, broker {broker}: vented after {(vented_s - said_s) * 1e3:.0f} ms, empty {empty_s - vented_s:.1f} s "
+        f"later, gone {gone_s - empty_s:.2f} s after that"
+    )
     assert vented_s - said_s <= TICK_S + HELD_UP_S
     assert empty_s - vented_s <= VENTED_WITHIN_S
     assert gone_s - empty_s <= GONE_WITHIN_S, "whatever the broker does"
@@ -323,7 +326,7 @@ def test_no_file_descriptor_left_never_stops_control(bench: Any) -> None:
     bench.inflate(30.0)
     pid = bench.process.pid
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), limits[1]))  # noqa: PTH208
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (1, limits[1]))  # what is open stays so
     with socket.socket(socket.AF_UNIX) as talking:
         talking.connect(str(bench.path))
         talking.sendall(b'{"verb": "status", "id": 1}\n')
