@@ -206,8 +206,8 @@ def test_a_signal_while_inflating(
     assert [phase for _, phase in phases] == ["stopping", "idle"]
     (vented_s, _), (empty_s, _) = phases
     print(
-        f"{number.name}, broker {broker}: vented after {(vented_s - said_s) * 1e3:.0f} ms, empty {empty_s - vented_s:.1f} s "
-        f"later, gone {gone_s - empty_s:.2f} s after that"
+        f"{number.name}, broker {broker}: vented after {(vented_s - said_s) * 1e3:.0f} ms, "
+        f"empty {empty_s - vented_s:.1f} s later, gone {gone_s - empty_s:.2f} s after that"
     )
     assert vented_s - said_s <= TICK_S + HELD_UP_S
     assert empty_s - vented_s <= VENTED_WITHIN_S
