@@ -18,6 +18,9 @@ pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 RSS_MAX_MB = 40.0
 IMPORTS_MAX_MS = 400.0
+IMPORTS_MAX_TIMES = 2.0  # its libraries': on a machine where those alone take most of it
+OURS = "controller.__main__, controller.cli.serve, controller.app, controller.publish.mqtt"
+LIBRARIES = "asyncio, sqlite3, msgspec, aiomqtt"
 NEVER = {"rich", "typer", "click", "amqtt", "matplotlib", "numpy", "flask", "fastapi", "aiohttp", "textual", "pytest"}
 MQTT = '[mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = 1\n'
 
@@ -29,15 +32,6 @@ from controller.__main__ import main
 code = main(sys.argv[1:])
 print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
 sys.exit(code)
-"""
-# What `manchet run` imports before its first tick, by its own entry.
-IMPORTING = """
-import sys, time
-began_ms = time.process_time() * 1e3
-from controller import __main__
-from controller import app
-from controller.publish import mqtt
-print(time.process_time() * 1e3 - began_ms, began_ms)
 """
 
 
@@ -65,12 +59,19 @@ def test_memory_of_the_control_process(bench_of: Callable[..., Any]) -> None:
 
 
 def test_imports_of_the_control_process() -> None:
-    """Processor time, the best of some runs: what other processes took is not ours."""
+    """Processor time, the best of some runs, beside its libraries alone in the same minute: machines differ."""
+    ours_ms, libraries_ms = min(importing(OURS) for _ in range(5)), min(importing(LIBRARIES) for _ in range(5))
+    bare_ms = importing("sys")
+    print(
+        f"imports of the control process: {ours_ms:.0f} ms of processor, "
+        f"its libraries alone {libraries_ms:.0f} ms, a bare Python {bare_ms:.0f} ms"
+    )
+    assert ours_ms <= max(IMPORTS_MAX_MS, IMPORTS_MAX_TIMES * libraries_ms)
+
+
+def importing(modules: str) -> float:
+    """Milliseconds of processor time of a Python that imports this and ends."""
+    code = f"import time; import {modules}; print(time.process_time() * 1e3)"
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
-    took = []
-    for _ in range(5):
-        ran = subprocess.run([sys.executable, "-c", IMPORTING], env=environ, capture_output=True, text=True, check=True)
-        took.append(tuple(float(word) for word in ran.stdout.split()))
-    ours_ms, bare_ms = min(took)
-    print(f"imports of the control process: {ours_ms:.0f} ms of processor; a bare Python took {bare_ms:.0f} ms before")
-    assert ours_ms <= IMPORTS_MAX_MS
+    ran = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    return float(ran.stdout)
