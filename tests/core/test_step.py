@@ -584,7 +584,13 @@ def test_whatever_is_said_in_whatever_order_on_a_bench_that_works(start: str, co
     stand = STANDS[start]
     one = Course(stand.state, stand.settings, stand.now_s, stand.guard, [channel.mmhg for channel in stand.channels])
     was_fault = stand.phase is Phase.FAULT
+    quiet_s = 0.0
     for said in course:
+        # two within one repetition may trip `above_target`, whose mean is over the whole of it: not judged here
+        said = tuple([one for one in said if one.verb is not Verb.LOWER or quiet_s >= 8.0])
+        if sum(one.verb is Verb.LOWER for one in said) > 1:
+            said = ()
+        quiet_s = 0.0 if any(one.verb is Verb.LOWER for one in said) else quiet_s + 0.75
         for times in range(12):
             one.tick(0.0625, () if times else said, [(None, True, 7, (None, None))], [[(0.0, None, "")]] * 2, not times)
         fault = one.state.session.fault
