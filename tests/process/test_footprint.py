@@ -18,7 +18,7 @@ pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 RSS_MAX_MB = 40.0
 IMPORTS_MAX_MS = 400.0
-IMPORTS_MAX_TIMES = 2.0  # its libraries': on a machine where those alone take most of it
+IMPORTS_MAX_TIMES = 3.0  # its libraries', where those alone take a third of that or more: a busy machine
 OURS = "controller.__main__, controller.cli.serve, controller.app, controller.publish.mqtt"
 LIBRARIES = "asyncio, sqlite3, msgspec, aiomqtt"
 NEVER = {"rich", "typer", "click", "amqtt", "matplotlib", "numpy", "flask", "fastapi", "aiohttp", "textual", "pytest"}
@@ -60,8 +60,9 @@ def test_memory_of_the_control_process(bench_of: Callable[..., Any]) -> None:
 
 def test_imports_of_the_control_process() -> None:
     """Processor time, the best of some runs, beside its libraries alone in the same minute: machines differ."""
-    ours_ms, libraries_ms = min(importing(OURS) for _ in range(5)), min(importing(LIBRARIES) for _ in range(5))
-    bare_ms = importing("sys")
+    # In turns, so that what else this machine does meets them alike.
+    runs = [(importing(OURS), importing(LIBRARIES), importing("sys")) for _ in range(5)]
+    ours_ms, libraries_ms, bare_ms = (min(column) for column in zip(*runs, strict=True))
     print(
         f"imports of the control process: {ours_ms:.0f} ms of processor, "
         f"its libraries alone {libraries_ms:.0f} ms, a bare Python {bare_ms:.0f} ms"
