@@ -19,7 +19,12 @@ from firmware_bridge.simulated.limb import SimulatedLimb
 from firmware_bridge.simulated.plant import Cuff, PlantSettings, arm_settings, plant_settings
 
 from .control import Hardware
-from .core.model import EventKind, Limb, Phase
+from .core.model import (
+    MOVING,
+    WORKING,
+    EventKind,
+    Limb,
+)
 from .core.step import Stepped
 
 B_ADDRESS: Final = 0x28  # each guard channel has a bus of its own
@@ -109,7 +114,7 @@ class Patient:
                     self._begin(stepped, now_s)
         if self._moving:
             phase = stepped.state.session.phase
-            if phase is not Phase.WORKING and phase is not Phase.MOVING:
+            if phase is not WORKING and phase is not MOVING:
                 self._moving = False
                 for limb in self._limbs:
                     limb.end_set(now_s)

@@ -6,7 +6,21 @@ from math import nan
 from typing import Final
 
 from .limits import EMPTY_MMHG, LIMB_CAP_S, UNATTENDED_S, Limits
-from .model import VENT, Ask, AskKind, CuffWatch, GuardState, Phase, Seen, Watch
+from .model import (
+    HOLDING,
+    INFLATING,
+    RELEASING,
+    RESTING,
+    STOPPING,
+    VENT,
+    WORKING,
+    Ask,
+    AskKind,
+    CuffWatch,
+    GuardState,
+    Seen,
+    Watch,
+)
 from .session import SessionState
 
 ZERO_MMHG: Final = 10.0  # [J] a vented sensor further from zero than this is not fit for a session
@@ -15,13 +29,13 @@ ZERO_MMHG: Final = 10.0  # [J] a vented sensor further from zero than this is no
 def asks(s: SessionState, now_s: float) -> tuple[Ask, ...]:
     """What the session wants of each cuff now."""
     phase = s.phase
-    if phase is Phase.INFLATING:
+    if phase is INFLATING:
         if s.inflate_from_s != s.inflate_from_s:  # not armed yet
             return (VENT,) * len(s.prescriptions)
         kind = AskKind.INFLATE
-    elif phase is Phase.HOLDING:
+    elif phase is HOLDING:
         kind = AskKind.HOLD
-    elif phase is Phase.WORKING:
+    elif phase is WORKING:
         kind = AskKind.WORK
     else:
         return (VENT,) * len(s.prescriptions)
@@ -63,11 +77,11 @@ def watch(s: SessionState, limits: Limits, now_s: float) -> Watch:
         phase,
         s.phase_since_s,
         tuple(cuffs),
-        s.repetition if phase is Phase.WORKING else -1,
+        s.repetition if phase is WORKING else -1,
         s.last_cue_at_s,
-        s.released_at_s if phase is Phase.RELEASING or phase is Phase.STOPPING else nan,
-        s.inflate_from_s if phase is Phase.INFLATING else nan,
-        phase is Phase.RESTING and now_s - s.waiting_since_s >= UNATTENDED_S,
+        s.released_at_s if phase is RELEASING or phase is STOPPING else nan,
+        s.inflate_from_s if phase is INFLATING else nan,
+        phase is RESTING and now_s - s.waiting_since_s >= UNATTENDED_S,
     )
 
 

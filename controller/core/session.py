@@ -24,6 +24,16 @@ from .limits import (
     TICK_LATE_S,
 )
 from .model import (
+    FAULT,
+    HOLDING,
+    IDLE,
+    INFLATING,
+    MOVING,
+    PAUSED,
+    RELEASING,
+    RESTING,
+    STOPPING,
+    WORKING,
     EventKind,
     Finding,
     GuardState,
@@ -130,7 +140,7 @@ class SessionState:
         was, self.phase = self.phase, to
         self.phase_since_s = now_s
         self.unarmed_since_s = self.waiting_since_s = nan  # a call for a sign ends with the phase that called
-        if to is Phase.INFLATING:
+        if to is INFLATING:
             self.arm_asked_at_s, self.inflate_from_s = now_s, nan
         elif to in _RELEASING and was not in _RELEASING:
             self.released_at_s = now_s
@@ -142,7 +152,7 @@ class SessionState:
 
 
 _fork: Final = forker(SessionState)
-_RELEASING: Final = frozenset({Phase.RELEASING, Phase.STOPPING})
+_RELEASING: Final = frozenset({RELEASING, STOPPING})
 
 
 def initial(
@@ -154,7 +164,7 @@ def initial(
 ) -> SessionState:
     """Boot: vented and IDLE, or FAULT when the journal holds one that nobody reset."""
     return SessionState(
-        phase=Phase.IDLE if fault is None else Phase.FAULT,
+        phase=IDLE if fault is None else FAULT,
         phase_since_s=now_s,
         screening=None,
         prescriptions=(None,) * cuffs,
@@ -224,22 +234,22 @@ def _tell_clock(s: SessionState, now_s: float, cuff: int | None, limb: LimbKey, 
 def advance(s: SessionState, seen: tuple[Seen, ...], guard: GuardState, reached: bool, now_s: float) -> None:
     """Move by the clock and by what is measured. `reached`: every cuff in use has come to its target."""
     phase = s.phase
-    if phase is Phase.WORKING or phase is Phase.MOVING:
+    if phase is WORKING or phase is MOVING:
         _exercise(s, now_s)
-    elif phase is Phase.INFLATING:
+    elif phase is INFLATING:
         _inflate(s, guard, reached, now_s)
-    elif phase is Phase.HOLDING:
+    elif phase is HOLDING:
         _hold(s, now_s)
-    elif phase is Phase.RELEASING or phase is Phase.STOPPING:
+    elif phase is RELEASING or phase is STOPPING:
         _release(s, seen, now_s)
-    elif phase is Phase.RESTING:
+    elif phase is RESTING:
         _rest(s, now_s)
-    elif phase is Phase.PAUSED and now_s - s.phase_since_s >= PAUSE_MAX_S:
+    elif phase is PAUSED and now_s - s.phase_since_s >= PAUSE_MAX_S:
         end(s, now_s, f"paused for {PAUSE_MAX_S:g} s, the limit of a pause")
-    elif phase is Phase.FAULT and isfinite(s.resetting_since_s):
+    elif phase is FAULT and isfinite(s.resetting_since_s):
         _reset(s, guard, now_s)
     phase = s.phase
-    if phase is Phase.WORKING or phase is Phase.HOLDING or (phase is Phase.INFLATING and isfinite(s.inflate_from_s)):
+    if phase is WORKING or phase is HOLDING or (phase is INFLATING and isfinite(s.inflate_from_s)):
         _stay_armed(s, guard, now_s)
 
 
@@ -356,7 +366,7 @@ def _step_over(s: SessionState, now_s: float) -> None:
         s.final = True
         if not s.go(Event.SET_OVER, now_s) and not s.go(Event.HOLD_OVER, now_s):
             s.go(Event.MOVES_DONE, now_s)
-    elif s.phase is Phase.MOVING:
+    elif s.phase is MOVING:
         if following.inflated and signed(s):
             _inflate_now(s, Event.MOVE_OVER_INFLATE, now_s)
         else:  # a rest with the cuff empty, or one under pressure that waits for the supervisor
@@ -378,11 +388,11 @@ def _release(s: SessionState, seen: tuple[Seen, ...], now_s: float) -> None:
     for one in seen:
         if not one.empty:
             return
-    if not s.final and s.phase is Phase.RELEASING:
+    if not s.final and s.phase is RELEASING:
         s.release_s = now_s - s.released_at_s
         s.empty_at_s = now_s
     s.tell(EventKind.RELEASED, now_s, release_s=round(now_s - s.released_at_s, 2))
-    if s.phase is Phase.STOPPING:
+    if s.phase is STOPPING:
         finish(s, Event.EMPTY_DONE, "completed" if s.final else "stopped", now_s)
     elif s.final:
         finish(s, Event.EMPTY_DONE, "completed", now_s)
@@ -492,7 +502,7 @@ def end(s: SessionState, now_s: float, why: str, finding: Finding | None = None)
 
 def trip(s: SessionState, finding: Finding, now_s: float) -> None:
     """Latch. The first reason is kept."""
-    if s.phase is Phase.FAULT:
+    if s.phase is FAULT:
         return
     s.fault = finding
     s.tell(

@@ -9,7 +9,24 @@ from math import ceil, floor, isfinite, nan
 
 from . import alarms
 from .limits import INFLATION_CUE_S, LIMB_CAP_S, Limits
-from .model import AT_TARGET, CuffSnapshot, Phase, Snapshot, Step, StepKind, Timeline
+from .model import (
+    AT_TARGET,
+    FAULT,
+    HOLDING,
+    INFLATING,
+    MOVING,
+    PAUSED,
+    READY,
+    RELEASING,
+    RESTING,
+    STOPPING,
+    WORKING,
+    CuffSnapshot,
+    Snapshot,
+    Step,
+    StepKind,
+    Timeline,
+)
 from .session import SessionState, coming, done_repetitions, signed, step_after
 from .step import CoreState
 
@@ -74,7 +91,7 @@ def _shown_set(s: SessionState) -> Step | None:
 
 
 def _repetition(s: SessionState, step: Step | None, now_s: float) -> int:
-    if step is None or s.phase not in (Phase.WORKING, Phase.MOVING):
+    if step is None or s.phase not in (WORKING, MOVING):
         return 0
     return min(done_repetitions(step, now_s - s.step_from_s) + 1, max(1, step.repetitions))
 
@@ -82,7 +99,7 @@ def _repetition(s: SessionState, step: Step | None, now_s: float) -> int:
 def cue(s: SessionState, now_s: float) -> str:
     """What the patient should do now, in a word or three."""
     phase, step = s.phase, s.step
-    if phase is Phase.WORKING or phase is Phase.MOVING:
+    if phase is WORKING or phase is MOVING:
         if step is None or step.tempo is None:
             return "go"
         tempo = step.tempo
@@ -90,11 +107,11 @@ def cue(s: SessionState, now_s: float) -> str:
         if into_s < tempo.concentric_s:
             return "up"
         return "hold" if into_s < tempo.concentric_s + tempo.pause_s else "down"
-    if phase is Phase.HOLDING:
+    if phase is HOLDING:
         if step is not None and step.kind is StepKind.SET:
             return f"ready in {max(0, ceil(s.due_at_s - now_s))}"
         return "rest"
-    if phase is Phase.RESTING:
+    if phase is RESTING:
         if isfinite(s.waiting_since_s):
             return "wait"
         if s.due_at_s - now_s > INFLATION_CUE_S:
@@ -102,27 +119,27 @@ def cue(s: SessionState, now_s: float) -> str:
         what = coming(s)
         words = "cuff fills in" if what is not None and what.inflated else "ready in"
         return f"{words} {max(0, ceil(s.due_at_s - now_s))}"
-    return {Phase.INFLATING: "inflating", Phase.RELEASING: "releasing", Phase.STOPPING: "releasing"}.get(phase, "")
+    return {INFLATING: "inflating", RELEASING: "releasing", STOPPING: "releasing"}.get(phase, "")
 
 
 def waiting_for(s: SessionState) -> str:
     """What a person is asked for."""
-    if s.phase is Phase.FAULT:
+    if s.phase is FAULT:
         return "reset"
-    if s.phase is Phase.READY:
+    if s.phase is READY:
         return "start"
-    if s.phase is Phase.PAUSED:
+    if s.phase is PAUSED:
         return "next or stop"
     what = coming(s)
-    if s.phase is Phase.RESTING and not signed(s) and what is not None and what.inflated:
+    if s.phase is RESTING and not signed(s) and what is not None and what.inflated:
         return "next or present"
-    if s.phase is Phase.HOLDING and isfinite(s.waiting_since_s):
+    if s.phase is HOLDING and isfinite(s.waiting_since_s):
         return "present"
     return ""
 
 
 def _set_left_s(s: SessionState, step: Step | None, now_s: float) -> float:
-    if step is None or s.phase not in (Phase.WORKING, Phase.MOVING):
+    if step is None or s.phase not in (WORKING, MOVING):
         return nan
     return max(0.0, s.due_at_s - now_s)
 
@@ -130,11 +147,11 @@ def _set_left_s(s: SessionState, step: Step | None, now_s: float) -> float:
 def _rest_left_s(s: SessionState, now_s: float) -> float:
     """Until the first repetition, as far as it is planned."""
     step = s.step
-    if step is None or s.phase not in (Phase.RELEASING, Phase.RESTING, Phase.HOLDING, Phase.INFLATING):
+    if step is None or s.phase not in (RELEASING, RESTING, HOLDING, INFLATING):
         return nan
     if step.kind is StepKind.REST:
         return max(0.0, s.last_repetition_at_s + step.duration_s - now_s)
-    if s.phase in AT_TARGET or s.phase is Phase.RESTING:
+    if s.phase in AT_TARGET or s.phase is RESTING:
         return max(0.0, s.due_at_s - now_s)
     return nan
 
@@ -147,7 +164,7 @@ def _session_left_s(s: SessionState, timeline: Timeline | None, now_s: float) ->
     if step is None:
         return float(floor(sum(one.duration_s for one in timeline.steps)))
     ahead_s = sum(one.duration_s for one in timeline.steps[s.step_index + 1 :])
-    if s.phase in (Phase.WORKING, Phase.MOVING):
+    if s.phase in (WORKING, MOVING):
         return ahead_s + max(0.0, s.due_at_s - now_s)
     if step.kind is StepKind.REST:
         return ahead_s + max(0.0, s.last_repetition_at_s + step.duration_s - now_s)

@@ -16,6 +16,13 @@ from .limb import LimbClock, LimbKey
 from .limits import LIMB_CAP_S, armed_ceiling_mmhg
 from .model import (
     DEMAND_VENT,
+    FAULT,
+    IDLE,
+    INFLATING,
+    MOVING,
+    PAUSED,
+    READY,
+    RESTING,
     VENTED,
     Arm,
     AskKind,
@@ -120,17 +127,17 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
         new.guard, new.estop_ok = newest.state, newest.estop_ok
 
     session.run_clocks(s, seen, dt_s, now_s)
-    if s.phase is Phase.IDLE or s.phase is Phase.READY:
+    if s.phase is IDLE or s.phase is READY:
         _ready(s, new, now_s)
     replies: tuple[Reply, ...] = ()
     if inputs.commands:
         replies = tuple([_obey(new, command, settings.bench, now_s) for command in inputs.commands])
 
     was = s.phase
-    reached = s.phase is Phase.INFLATING and _reached(s, new.regulators)
+    reached = s.phase is INFLATING and _reached(s, new.regulators)
     session.advance(s, seen, new.guard or GuardState.VENTED, reached, now_s)
 
-    if was is Phase.FAULT and s.phase is not Phase.FAULT:
+    if was is FAULT and s.phase is not FAULT:
         new.alarms = alarms.release_latched(new.alarms)
 
     demand = _regulate(new, now_s, settings)
@@ -155,9 +162,9 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
 
 def _ready(s: session.SessionState, new: CoreState, now_s: float) -> None:
     s.not_ready = asking.unready(s, new.seen, new.guard, new.estop_ok)
-    if s.phase is Phase.IDLE and not s.not_ready:
+    if s.phase is IDLE and not s.not_ready:
         s.go(Event.READIED, now_s)
-    elif s.phase is Phase.READY and s.not_ready:
+    elif s.phase is READY and s.not_ready:
         s.go(Event.UNREADIED, now_s, s.not_ready)
 
 
@@ -246,10 +253,10 @@ def _order(new: CoreState, margin_s: float) -> tuple[GuardOrder, Arm | None]:
     if guard is None:
         return GuardOrder.NONE, None
     order, again_s = GuardOrder.NONE, ORDER_AGAIN_S
-    if s.phase is Phase.INFLATING:
+    if s.phase is INFLATING:
         if guard is GuardState.VENTED and not isfinite(s.inflate_from_s):
             order, again_s = GuardOrder.ARM, ARM_AGAIN_S
-    elif s.phase is Phase.FAULT:
+    elif s.phase is FAULT:
         if isfinite(s.resetting_since_s):
             order = GuardOrder.RESET if guard is GuardState.TRIPPED else GuardOrder.NONE
         elif guard is not GuardState.TRIPPED:
@@ -262,7 +269,7 @@ def _order(new: CoreState, margin_s: float) -> tuple[GuardOrder, Arm | None]:
     return order, _arm(s, margin_s) if order is GuardOrder.ARM else None
 
 
-_EMPTY: Final = frozenset({Phase.IDLE, Phase.READY, Phase.RESTING, Phase.MOVING, Phase.PAUSED})
+_EMPTY: Final = frozenset({IDLE, READY, RESTING, MOVING, PAUSED})
 
 
 def _arm(s: session.SessionState, margin_s: float) -> Arm:

@@ -11,7 +11,13 @@ from math import isnan
 from typing import Final
 
 from .limits import BOOT_ALARM_MMHG, EMPTY_MMHG, RELEASE_TIMEOUT_S, STALE_SAMPLE_S
-from .model import Finding, Phase
+from .model import (
+    FAULT,
+    RELEASING,
+    STOPPING,
+    WORKING,
+    Finding,
+)
 from .moment import HOSE_MMHG, Moment, Run
 
 IMPLAUSIBLE_IN_A_ROW: Final = 3  # [J]
@@ -28,7 +34,7 @@ BLOCKED_WORKING_S: Final = 1.0  # [J] a contraction may hold a cuff up against a
 NO_FALL_MMHG: Final = 20.0
 NO_FALL_S: Final = 1.0
 TAKE_OFF: Final = "take the cuff off"
-_RELEASING: Final = frozenset({Phase.RELEASING, Phase.STOPPING, Phase.FAULT})
+_RELEASING: Final = frozenset({RELEASING, STOPPING, FAULT})
 
 
 # --- a reading that is not true ----------------------------------------------------------------------------------
@@ -111,7 +117,7 @@ def tube_blocked(run: Run, m: Moment) -> Finding | None:
         run.blocked_s = 0.0
         return None
     run.blocked_s += m.dt_s
-    if run.blocked_s < (BLOCKED_WORKING_S if m.phase is Phase.WORKING else BLOCKED_S):
+    if run.blocked_s < (BLOCKED_WORKING_S if m.phase is WORKING else BLOCKED_S):
         return None
     text = (
         f"cuff {m.cuff + 1}: tube blocked, {b_mmhg:.0f} mmHg in the cuff, {a_mmhg:.0f} mmHg at the valves: {TAKE_OFF}"

@@ -13,7 +13,19 @@ from math import isfinite, nan
 from typing import Any, Final, Protocol
 
 from ..core.limits import EMPTY_MMHG
-from ..core.model import PRESSURISED, EventKind, Happened, Phase, StepKind
+from ..core.model import (
+    FAULT,
+    HOLDING,
+    INFLATING,
+    PRESSURISED,
+    RELEASING,
+    STOPPING,
+    WORKING,
+    EventKind,
+    Happened,
+    Phase,
+    StepKind,
+)
 from ..core.step import Stepped
 
 AT_TARGET_MMHG: Final = 2.0  # "at target" of `to_target_s`
@@ -135,7 +147,7 @@ class Measure:
             self._happened(happened, session, now_s)
         self._before = session
         targets = session.targets_mmhg
-        working, holding = phase is Phase.WORKING, phase is Phase.HOLDING
+        working, holding = phase is WORKING, phase is HOLDING
         for cuff, plant in enumerate(self.plants):
             true = plant.cuff_mmhg
             if true > self.max_true_mmhg:
@@ -158,7 +170,7 @@ class Measure:
             self._batch.clear()
         if self._open_rests:
             self._rest_tick(holding, targets, now_s)
-        if phase is Phase.INFLATING or self._open_inflations:
+        if phase is INFLATING or self._open_inflations:
             self._inflation_tick(stepped, now_s)
         if self.trips:
             self._trip_tick(stepped, now_s)
@@ -221,19 +233,19 @@ class Measure:
 
     def _changed(self, happened: Happened, session: Any, now_s: float) -> None:
         to = happened.phase
-        if to in (Phase.RELEASING, Phase.STOPPING, Phase.FAULT):
+        if to in (RELEASING, STOPPING, FAULT):
             self._close_sets(now_s)
             if any(rest.held is not None for rest in self._open_rests):
                 self._close_rests(now_s)
-            if to is Phase.RELEASING and not self._open_rests and session.step is not None and not session.final:
+            if to is RELEASING and not self._open_rests and session.step is not None and not session.final:
                 self._open_rest(session, now_s)  # after a hold, or a pause
             for rest in self._open_rests:
                 if not isfinite(rest.release_s):
                     rest.release_s = now_s
-        elif to is Phase.HOLDING and session.step is not None and session.step.kind is StepKind.HOLD:
+        elif to is HOLDING and session.step is not None and session.step.kind is StepKind.HOLD:
             self._close_rests(now_s)
             self._open_rest(session, now_s)
-        elif to is Phase.INFLATING and session.step is not None and session.step.kind is StepKind.HOLD:
+        elif to is INFLATING and session.step is not None and session.step.kind is StepKind.HOLD:
             self._close_rests(now_s)
 
     def _open_rest(self, session: Any, now_s: float) -> None:
@@ -297,7 +309,7 @@ class Measure:
 
     def _inflation_tick(self, stepped: Stepped, now_s: float) -> None:
         session = stepped.state.session
-        on = session.phase is Phase.INFLATING and isfinite(session.inflate_from_s)
+        on = session.phase is INFLATING and isfinite(session.inflate_from_s)
         if on and session.inflate_from_s == now_s:
             self._close_inflations()
             self._open_inflations = [
@@ -307,17 +319,17 @@ class Measure:
                 for cuff in range(len(self.plants))
                 if session.prescriptions[cuff] is not None
             ]
-        first_repetition = session.phase is Phase.WORKING
+        first_repetition = session.phase is WORKING
         for one in self._open_inflations:
             true = self.plants[one.cuff].cuff_mmhg
             if not isfinite(one.to_target_s) and true >= one.target_mmhg - AT_TARGET_MMHG:
                 one.to_target_s = now_s - one.start_s
             if true > one.max_mmhg:
                 one.max_mmhg = true
-        if self._open_inflations and (first_repetition or not (on or session.phase is Phase.HOLDING)):
+        if self._open_inflations and (first_repetition or not (on or session.phase is HOLDING)):
             self._close_inflations()
         elif self._open_inflations and session.step is not None and session.step.kind is not StepKind.SET:
-            held_s = now_s - session.phase_since_s if session.phase is Phase.HOLDING else 0.0
+            held_s = now_s - session.phase_since_s if session.phase is HOLDING else 0.0
             if held_s >= SETTLE_S:
                 self._close_inflations()
 

@@ -21,7 +21,15 @@ from ..clock import virtual_loop
 from ..control import Control
 from ..core.commands import Bench
 from ..core.limits import DEFAULT_LIMITS, EMPTY_MMHG, Limits
-from ..core.model import Limb, Notice, Phase, Prescription, Side
+from ..core.model import (
+    FAULT,
+    IDLE,
+    READY,
+    Limb,
+    Notice,
+    Prescription,
+    Side,
+)
 from ..core.regulator import RegulatorSettings
 from ..core.step import CoreSettings, Stepped, initial
 from ..messages import Origin
@@ -151,16 +159,16 @@ class Lived:
         if self.control.failed.done():
             self.finish()
         phase = stepped.state.session.phase
-        if phase is Phase.FAULT:
+        if phase is FAULT:
             if self._ended_s is None:
                 self._ended_s = now_s
             empty = all(cuff.cuff_mmhg < EMPTY_MMHG for cuff in self.bench.cuffs)
             if (empty and now_s - self._ended_s >= 1.0) or now_s - self._ended_s >= AFTER_TRIP_S:
                 self.finish()
         elif isfinite(self.measure.began_s):
-            if phase is Phase.IDLE or phase is Phase.READY:
+            if phase is IDLE or phase is READY:
                 self.finish()
-        elif now_s > READY_WITHIN_S and phase is Phase.IDLE:
+        elif now_s > READY_WITHIN_S and phase is IDLE:
             self.finish()
 
     def finish(self) -> None:

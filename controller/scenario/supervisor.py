@@ -10,7 +10,17 @@ from random import Random
 from typing import Final
 
 from ..control import Control
-from ..core.model import Command, Phase, Prescription, Screening, Verb
+from ..core.model import (
+    HOLDING,
+    IDLE,
+    READY,
+    RESTING,
+    Command,
+    Phase,
+    Prescription,
+    Screening,
+    Verb,
+)
 from ..core.step import Stepped
 
 HESITATES_S: Final = (1.0, 4.0)  # between what is seen and what is said [J]
@@ -29,7 +39,7 @@ class Supervisor:
         self._random = Random(f"{seed}/supervisor")
         self._next_s = 0.0
         self._told = False
-        self._phase = Phase.IDLE
+        self._phase = IDLE
         self._release_s = 0.0  # the release that was last answered with a sign
         self._sign_due_s: float | None = None
 
@@ -50,8 +60,8 @@ class Supervisor:
             if now_s >= due_s:
                 self._sign_due_s = None
                 self.say(Verb.PRESENT)
-        elif (phase is Phase.RESTING and session.released_at_s != self._release_s) or (
-            phase is Phase.HOLDING and now_s - max(session.phase_since_s, session.sign_at_s) > LOOKS_IN_S
+        elif (phase is RESTING and session.released_at_s != self._release_s) or (
+            phase is HOLDING and now_s - max(session.phase_since_s, session.sign_at_s) > LOOKS_IN_S
         ):
             self._release_s = session.released_at_s
             self._sign_due_s = now_s + self._random.uniform(*HESITATES_S)
@@ -66,6 +76,6 @@ class Supervisor:
             self.say(Verb.SCREEN, screening=Screening(first.code, BY, True, ()))
             for prescription in self._prescriptions:
                 self.say(Verb.PRESCRIBE, prescription=prescription)
-        elif phase is Phase.READY:
+        elif phase is READY:
             self.started = True
             self.say(Verb.START)
