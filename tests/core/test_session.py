@@ -371,12 +371,24 @@ def test_a_rest_prescribed_above_60_s_is_no_reason_to_end() -> None:
 
 
 def test_the_free_flow_of_a_shortened_rest_is_10_s_at_least() -> None:
-    """Measured inflation 11.5 s: 30 s after the last repetition would leave less than 10 s when release is slow."""
-    stand = Stand(rise_mmhg_s=8.0, fall_1_s=0.7).started(prescription(INTERMITTENT_60))
+    """Measured inflation 20 s: 30 s of rest would leave 4 s of free flow after a release of 3 s."""
+    stand = Stand(rise_mmhg_s=5.0, fall_1_s=0.7).started(prescription(INTERMITTENT_60))
     stand.until(Z).obeyed(NEXT)
     stand.until(F)
     times = {phase: at_s for at_s, phase in stand.phases}
-    assert times[F] - times[Z] >= 10.0 - 1e-9
+    assert times[F] - times[Z] == pytest.approx(10.0, abs=2 * TICK_S)
+
+
+def test_an_inflation_quicker_than_the_last_makes_no_rest_shorter_and_next_shortens_its_own_only() -> None:
+    steps = work(1), rest(60.0), work(1, index=2), rest(60.0), work(1, index=3)
+    stand = Stand(rise_mmhg_s=8.0).started(prescription(timeline(Mode.INTERMITTENT, *steps))).until(Z)
+    stand.obeyed(NEXT)
+    stand.until(W).until(Z).obeyed(PRESENT)
+    stand.rise_mmhg_s = 50.0
+    stand.until(W)
+    begun, over = stand.told(EventKind.SET_BEGAN), stand.told(EventKind.SET_ENDED)
+    rests_s = [after.at_s - before.at_s for after, before in zip(begun[1:], over, strict=True)]
+    assert rests_s == pytest.approx([30.0, 60.0], abs=3 * TICK_S)
 
 
 def test_next_while_resting_in_mode_resting_leaves_3_s_for_the_cue() -> None:
