@@ -166,7 +166,7 @@ class Guard:
         """Take what has arrived. Expiry comes first: a lease that arrives late does not save itself."""
         now_ms &= TICKS
         before = self.state
-        self._check_clock(now_ms)
+        self._check_clock(now_ms, ticks_diff(now_ms, self._pass_ms))
         for message in self._decoder.feed(data):
             self._take(message, now_ms)
         bad = self._decoder.bad + self._decoder.other_version
@@ -179,8 +179,8 @@ class Guard:
         """One pass. b_dmmhg: sensor B by channel, NO_READING where there is none; estop_ok: the loop is whole."""
         now_ms &= TICKS
         before = self.state
-        self._check_clock(now_ms)
         passed_ms = ticks_diff(now_ms, self._pass_ms)
+        self._check_clock(now_ms, passed_ms)
         self._pass_ms = now_ms
         if passed_ms < 0 or passed_ms > PASS_LATE_MS:
             passed_ms = 0  # nobody was looking: an empty cuff must be seen empty anew
@@ -224,9 +224,8 @@ class Guard:
             self.trip_reason = reason
             self.trip_channel = channel
 
-    def _check_clock(self, now_ms):
+    def _check_clock(self, now_ms, passed_ms):
         if self.state == ARMED:
-            passed_ms = ticks_diff(now_ms, self._pass_ms)
             if passed_ms < 0 or passed_ms > PASS_LATE_MS:
                 self.trip(wire.PASS_LATE)  # before the lease: the blame is ours, not the host's
             elif ticks_diff(now_ms, self._lease_until_ms) >= 0:
