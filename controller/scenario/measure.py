@@ -146,6 +146,7 @@ class Measure:
         for happened in stepped.events:
             self._happened(happened, session, now_s)
         self._before = session
+        batch, phase_index = self._batch, _PHASES[phase]
         targets = session.targets_mmhg
         working, holding = phase is WORKING, phase is HOLDING
         for cuff, plant in enumerate(self.plants):
@@ -159,15 +160,15 @@ class Measure:
                 if self._open_sets and working:
                     self._open_sets[cuff].add(true, targets[cuff])
             pins = self.pins[cuff]
-            self._batch += _TICK.pack(
+            batch += _TICK.pack(
                 round(true * 100.0),
                 round(pins.pump_duty * 1000.0) if pins.pump_enabled else 0,
                 pins.vent_open | pins.dump_open << 1,
-                _PHASES[phase],
+                phase_index,
             )
-        if len(self._batch) > TRACE_BATCH:
-            self._hash.update(self._batch)
-            self._batch.clear()
+        if len(batch) > TRACE_BATCH:
+            self._hash.update(batch)
+            batch.clear()
         if self._open_rests:
             self._rest_tick(holding, targets, now_s)
         if phase is INFLATING or self._open_inflations:

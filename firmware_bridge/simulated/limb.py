@@ -18,6 +18,8 @@ from .plant import PlantSettings
 PULSE_HZ: Final = 1.1
 PULSE_ML: Final = 0.5  # half of peak to peak where it is largest [J: some 1 mmHg of a leg cuff]
 PULSE_GONE_AT: Final = 1.15  # share of LOP above which nothing passes
+BELL: Final = 4.0 / PULSE_GONE_AT**2  # makes its top 1
+PULSE_1_S: Final = 2.0 * pi * PULSE_HZ
 FALL_TO_RISE: Final = 1.5  # a load let down slowly is let go slower than it was taken up [J]
 REACTION_S: Final = 0.12  # behind the cue, mean of a person who follows a metronome [J]
 REACTION_SD_S: Final = 0.06
@@ -76,8 +78,8 @@ class SimulatedLimb:
         swing = self._to_ml if at_s >= self._until_s else self._swing_ml(at_s)
         share = pressure_mmhg / self.lop_mmhg
         if 0.0 < share < PULSE_GONE_AT:
-            bell = share * (PULSE_GONE_AT - share) * (4.0 / PULSE_GONE_AT**2)
-            swing += PULSE_ML * bell * sin(2.0 * pi * PULSE_HZ * at_s + self._pulse_phase)
+            bell = share * (PULSE_GONE_AT - share) * BELL
+            swing += PULSE_ML * bell * sin(PULSE_1_S * at_s + self._pulse_phase)
         return swing
 
     def _swing_ml(self, at_s: float) -> float:
