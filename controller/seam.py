@@ -6,6 +6,7 @@ Reading → Sample, Status → GuardStatus, Outputs → lease. Knows `core.model
 from __future__ import annotations
 
 from math import nan
+from typing import Final
 
 from firmware_bridge.ports import GuardLink, Reading, Status, Wanted
 
@@ -19,7 +20,8 @@ from .core.model import (
     Sample,
 )
 
-_STATES = (GuardState.VENTED, GuardState.ARMED, GuardState.TRIPPED)
+_NO_ORDER: Final = GuardOrder.NONE
+_STATES: Final = (GuardState.VENTED, GuardState.ARMED, GuardState.TRIPPED)
 
 
 def sample(reading: Reading) -> Sample:
@@ -60,7 +62,7 @@ def send(link: GuardLink, outputs: Outputs, now_s: float) -> None:
     """The lease of this tick, and what else the guard is to be told. An order comes before the lease: after an ARM or a
     TRIP the lease that follows speaks of the new state."""
     order = outputs.order
-    if order is not GuardOrder.NONE:
+    if order is not _NO_ORDER:
         _order(link, order, outputs, now_s)
     link.lease(wanted(outputs.cuffs), now_s)
 

@@ -23,6 +23,7 @@ from .model import (
 )
 from .session import SessionState
 
+_INFLATE, _HOLD, _WORK = AskKind.INFLATE, AskKind.HOLD, AskKind.WORK
 ZERO_MMHG: Final = 10.0  # [J] a vented sensor further from zero than this is not fit for a session
 
 
@@ -32,18 +33,19 @@ def asks(s: SessionState, now_s: float) -> tuple[Ask, ...]:
     if phase is INFLATING:
         if s.inflate_from_s != s.inflate_from_s:  # not armed yet
             return (VENT,) * len(s.prescriptions)
-        kind = AskKind.INFLATE
+        kind = _INFLATE
     elif phase is HOLDING:
-        kind = AskKind.HOLD
+        kind = _HOLD
     elif phase is WORKING:
-        kind = AskKind.WORK
+        kind = _WORK
     else:
         return (VENT,) * len(s.prescriptions)
     repetition, since_s, period_s = -1, 0.0, 0.0
-    step = s.step
-    if kind is AskKind.WORK and step is not None and step.tempo is not None:
-        repetition, period_s = s.repetition, step.tempo.period_s
-        since_s = now_s - s.step_from_s - repetition * period_s
+    if kind is _WORK:
+        step = s.step
+        if step is not None and step.tempo is not None:
+            repetition, period_s = s.repetition, step.tempo.period_s
+            since_s = now_s - s.step_from_s - repetition * period_s
     return tuple(
         [
             VENT if prescription is None else Ask(kind, target, repetition, since_s, period_s)
@@ -62,15 +64,17 @@ def watch(s: SessionState, limits: Limits, now_s: float) -> Watch:
             continue
         plan = prescription.plan
         clock = s.clock_of(cuff)
+        limb_cap_s, limb_most_s = limits.limb_cap_s(plan.limb), LIMB_CAP_S[plan.limb]
+        exercise_cap_s, exercise_most_s = limits.exercise_cap_s, prescription.timeline.exercise_cap_s
         cuffs.append(
             CuffWatch(
                 plan.limb,
                 plan.lop_mmhg,
                 s.targets_mmhg[cuff],
                 clock.restricted_s if clock is not None else nan,
-                min(limits.limb_cap_s(plan.limb), LIMB_CAP_S[plan.limb]),
+                limb_cap_s if limb_cap_s < limb_most_s else limb_most_s,
                 s.exercise_restricted_s[cuff],
-                min(limits.exercise_cap_s, prescription.timeline.exercise_cap_s),
+                exercise_cap_s if exercise_cap_s < exercise_most_s else exercise_most_s,
             )
         )
     return Watch(

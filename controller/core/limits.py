@@ -53,6 +53,8 @@ RELEASE_TIMEOUT_S: Final = 5.0
 LEAK_TOPPING_S: Final = 7.0  # continuous topping up [F Delfi, Zimmer: 7-9 s]
 AUDIO_PAUSE_S: Final = 30.0  # [F Delfi, Zimmer]
 
+_LEG: Final = Limb.LEG
+
 
 @value
 class Limits:
@@ -66,7 +68,7 @@ class Limits:
     sensor_high_mmhg: float = 345.0
 
     def limb_cap_s(self, limb: Limb) -> float:
-        return self.limb_cap_leg_s if limb is Limb.LEG else self.limb_cap_arm_s
+        return self.limb_cap_leg_s if limb is _LEG else self.limb_cap_arm_s
 
 
 DEFAULT_LIMITS: Final = Limits()

@@ -153,6 +153,7 @@ class SessionState:
 
 _fork: Final = forker(SessionState)
 _RELEASING: Final = frozenset({RELEASING, STOPPING})
+_ARMED: Final = GuardState.ARMED
 
 
 def initial(
@@ -256,7 +257,7 @@ def advance(s: SessionState, seen: tuple[Seen, ...], guard: GuardState, reached:
 def _stay_armed(s: SessionState, guard: GuardState, now_s: float) -> None:
     """A guard that is no longer armed has vented: the session must know, or it would count repetitions on an empty
     cuff. A trip of the guard's is a safety rule; this is the disarmed one."""
-    if guard is GuardState.ARMED:
+    if guard is _ARMED:
         s.unarmed_since_s = nan
     elif not isfinite(s.unarmed_since_s):
         s.unarmed_since_s = now_s

@@ -52,6 +52,9 @@ ARM_AGAIN_S: Final = 0.4  # an ARM takes a handshake
 RESTRICTED_GRACE_S: Final = 2.0  # [J] the guard's count runs this much longer, so that the orderly end comes first
 GUARD_RESTRICTED_MAX_S: Final = LIMB_CAP_S[Limb.LEG]  # compiled into the guard; it refuses an ARM with more
 _UNUSED_CEILING_MMHG: Final = 0.0
+_NO_ORDER: Final = GuardOrder.NONE
+_DISARMED, _ARMED, _TRIPPED = GuardState.VENTED, GuardState.ARMED, GuardState.TRIPPED
+_VENT: Final = AskKind.VENT
 
 
 @dataclass(slots=True)
@@ -135,7 +138,7 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
 
     was = s.phase
     reached = s.phase is INFLATING and _reached(s, new.regulators)
-    session.advance(s, seen, new.guard or GuardState.VENTED, reached, now_s)
+    session.advance(s, seen, new.guard or _DISARMED, reached, now_s)
 
     if was is FAULT and s.phase is not FAULT:
         new.alarms = alarms.release_latched(new.alarms)
@@ -196,13 +199,9 @@ def _regulate(new: CoreState, now_s: float, settings: CoreSettings) -> Demand:
     states: list[regulator.RegulatorState] = []
     demands: list[CuffDemand] = []
     for ask, one, seen in zip(asking.asks(new.session, now_s), new.regulators, new.seen, strict=True):
-        if ask.kind is AskKind.VENT:
-            one, demand = regulator.regulate(one, ask, seen, now_s, settings.regulator)
-            demand = DEMAND_VENT
-        else:
-            one, demand = regulator.regulate(one, ask, seen, now_s, settings.regulator)
+        one, demand = regulator.regulate(one, ask, seen, now_s, settings.regulator)
         states.append(one)
-        demands.append(demand)
+        demands.append(DEMAND_VENT if ask.kind is _VENT else demand)
     new.regulators = tuple(states)
     return Demand(tuple(demands))
 
@@ -251,20 +250,20 @@ def _order(new: CoreState, margin_s: float) -> tuple[GuardOrder, Arm | None]:
     """What the guard should be told, until its status shows that it was."""
     s, guard, now_s = new.session, new.guard, new.now_s
     if guard is None:
-        return GuardOrder.NONE, None
-    order, again_s = GuardOrder.NONE, ORDER_AGAIN_S
+        return _NO_ORDER, None
+    order, again_s = _NO_ORDER, ORDER_AGAIN_S
     if s.phase is INFLATING:
-        if guard is GuardState.VENTED and not isfinite(s.inflate_from_s):
+        if guard is _DISARMED and not isfinite(s.inflate_from_s):
             order, again_s = GuardOrder.ARM, ARM_AGAIN_S
     elif s.phase is FAULT:
         if isfinite(s.resetting_since_s):
-            order = GuardOrder.RESET if guard is GuardState.TRIPPED else GuardOrder.NONE
-        elif guard is not GuardState.TRIPPED:
+            order = GuardOrder.RESET if guard is _TRIPPED else _NO_ORDER
+        elif guard is not _TRIPPED:
             order = GuardOrder.TRIP
-    elif guard is GuardState.ARMED and s.phase in _EMPTY:
+    elif guard is _ARMED and s.phase in _EMPTY:
         order = GuardOrder.DISARM
-    if order is GuardOrder.NONE or now_s - new.ordered_at_s < again_s - 1e-9:
-        return GuardOrder.NONE, None
+    if order is _NO_ORDER or now_s - new.ordered_at_s < again_s - 1e-9:
+        return _NO_ORDER, None
     new.ordered_at_s = now_s
     return order, _arm(s, margin_s) if order is GuardOrder.ARM else None
 
