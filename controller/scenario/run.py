@@ -119,11 +119,12 @@ class Lived:
             self.tick_s,
             self.journal,
             (self.publisher.offer,),
-            (self._before, self.patient.after, self.measure.after, self._after),
-            self.publisher.notices,
+            notices=self.publisher.notices,
         )
         self.supervisor = Supervisor(self.control, clinicians_prescriptions(scenario), scenario.seed)
         self.schedule = Schedule(scenario.faults, self)
+        for after in (self.schedule.after, self.supervisor.after, self.patient.after, self.measure.after, self._after):
+            self.control.watch(after)
         self.stalled = False  # a fault: the control process stands still
         self._ended_s: float | None = None
         self._stalled_at_s = 0.0
@@ -144,10 +145,6 @@ class Lived:
             self._loop.call_later(self.tick_s, self._stand_still)
         else:
             self.control.resume()
-
-    def _before(self, stepped: Stepped, now_s: float) -> None:
-        self.schedule.after(stepped, now_s)
-        self.supervisor.after(stepped, now_s)
 
     def _after(self, stepped: Stepped, now_s: float) -> None:
         """Whether it is over, or stands still."""
