@@ -115,7 +115,8 @@ class HostLink:
             flags1 = second.pump_enabled | (not second.vent_open) << 1 | (not second.dump_open) << 2
             if 0.0 <= second.pump_duty <= 1.0:
                 duty1 = int(second.pump_duty * 1000.0 + 0.5)
-        self._send(wire.lease(self._next_seq(), self._quote_ms, LEASE_MS, duty0, flags0, duty1, flags1))
+        seq = self._seq = (self._seq + 1) & 0xFFFFFFFF
+        self._send(wire.lease(seq, self._quote_ms, LEASE_MS, duty0, flags0, duty1, flags1))
 
     def arm(self, ceilings_mmhg: tuple[float, ...], restricted_left_s: tuple[float, ...], now_s: float) -> None:
         """A fresh handshake, then ARM: rounded down, 0 for a cuff that is not in use. The outcome is in the statuses;

@@ -18,6 +18,7 @@ DEMAND_CLOSED: Final = CuffDemand(0.0, False, False)
 DEMAND_BLEED: Final = CuffDemand(0.0, True, False)
 DEMAND_FULL: Final = CuffDemand(1.0, False, False)
 
+_VENT, _INFLATE, _WORK = AskKind.VENT, AskKind.INFLATE, AskKind.WORK
 REACHED_MMHG: Final = 2.0
 FRESH_S: Final = 0.1  # an older reading of B is not used, a longer tick not integrated
 GAP_S: Final = 0.2  # without a reading for this long nothing is done, and no slope is taken across it
@@ -120,7 +121,7 @@ def regulate(
 ) -> tuple[RegulatorState, CuffDemand]:
     """One tick of one cuff. Total: with neither reading known it neither pumps nor vents (safety does)."""
     kind = ask.kind
-    if kind is AskKind.VENT:
+    if kind is _VENT:
         return (_released(state, settings) if state.at_s == state.at_s else state), DEMAND_VENT
     s = _fork(state)
     if s.target_mmhg != ask.target_mmhg:
@@ -128,7 +129,7 @@ def regulate(
         s.reached = False
     _account(s, now_s, settings)
     pressure_mmhg = _measure(s, seen, now_s, settings)
-    if kind is AskKind.INFLATE and s.speed > SPEED_WHOLE:
+    if kind is _INFLATE and s.speed > SPEED_WHOLE:
         _rate_pump(s)
     if abs(pressure_mmhg - s.target_mmhg) <= REACHED_MMHG:
         s.reached = True
@@ -136,7 +137,7 @@ def regulate(
         return _shut(s)
     if not settings.regulated and s.reached and not (s.filling or s.bleeding):
         return _shut(s)
-    if kind is AskKind.WORK and settings.regulated:
+    if kind is _WORK and settings.regulated:
         return _work(s, ask, now_s, settings)
     s.bin = -1
     return _hold(s, now_s, settings)

@@ -331,7 +331,7 @@ def _permit(demand: CuffDemand, run: Run, m: Moment) -> CuffOutputs:
         and not m.sight.no_pump
         and not run.rest_s > 0.0
     ):
-        return CuffOutputs(min(duty, 1.0), True, False, False)
+        return CuffOutputs(duty if duty < 1.0 else 1.0, True, False, False)
     return CLOSED
 
 
