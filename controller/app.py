@@ -12,6 +12,7 @@ import gc
 import logging
 import platform
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -34,9 +35,11 @@ from .bedside.paths import FolderRefused, control_socket, make_private, runtime_
 from .bedside.server import CommandSocket
 from .clock import real_loop
 from .control import Control
+from .core import alarms
 from .core.commands import Bench
 from .core.limb import LimbClock, LimbKey
-from .core.model import Command, EventKind, Finding, Happened, Limb, Notice, Phase, Side, Snapshot, Verb
+from .core.limits import TICK_LATE_S
+from .core.model import Command, EventKind, Finding, Happened, Limb, Notice, Phase, Scalar, Side, Snapshot, Verb
 from .core.step import CoreSettings, CoreState, Stepped, initial
 from .messages import Info, Origin, Payload, SensorInfo, Session, Versions
 from .orders import Orders
@@ -129,7 +132,10 @@ class Service:
     def _pet(self, state: CoreState) -> None:
         """Systemd's watchdog: only after a tick that ran on time and either used fresh samples or has vented for a
         cause that is latched. A process that must raise the alarm is not killed for it."""
-        if state.session.phase is Phase.FAULT or all(one.certain for one in state.seen):
+        vented = all(one.vent_open and one.dump_open and not one.pump_enabled for one in state.given)
+        alarmed = state.session.phase is Phase.FAULT or bool(alarms.standing(state.alarms))
+        on_time = self.control.late_s <= TICK_LATE_S
+        if on_time and ((vented and alarmed) or all(one.certain for one in state.seen)):
             self._notifier.tell("WATCHDOG=1")
 
     def _info(self, origin: Origin, config_sha256: str) -> Info:
@@ -193,6 +199,7 @@ class Service:
             for failure in causes(failures):
                 _log.error("%s: %s", type(failure).__name__, failure)
                 self.control.fail(failure)
+                self._record_failure(failure)
             code = 1
         finally:
             self.control.stop()
@@ -201,6 +208,14 @@ class Service:
             self.journal.close(JOURNAL_WITHIN_S)
             self._notifier.close()
         return code
+
+    def _record_failure(self, failure: BaseException) -> None:
+        """A process that failed with somebody's limb in the cuff comes up in FAULT: a person has to look."""
+        if self.control.state.session.step_index < 0:
+            return
+        text = f"the control process failed: {type(failure).__name__}: {failure}"
+        data: dict[str, Scalar] = {"rule": "control_failed", "value": None, "limit": None, "unit": "", "text": text}
+        self.journal.event(Happened(EventKind.TRIP, self._loop.time(), Phase.FAULT, None, data))
 
     def _consume_failure(self) -> None:
         failed = self.control.failed
@@ -341,7 +356,7 @@ def run(config: Path) -> int:
                 return runner.run(_serve(settings, place, digest))
     except BadInput as error:
         return _complain(str(error), 2)
-    except (BenchTaken, FolderRefused, JournalVersionError, OSError) as error:
+    except (BenchTaken, FolderRefused, JournalVersionError, OSError, sqlite3.Error) as error:
         return _complain(str(error), 1)
 
 

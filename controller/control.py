@@ -77,6 +77,7 @@ class Control:
         self.failed: asyncio.Future[None] = loop.create_future()
         self.ticks = 0
         self.missed = 0  # whole periods that no tick was in
+        self.late_s = 0.0  # how long after its deadline the last tick began
         self.worst_late_s = 0.0
         self._loop = loop
         self._hardware = hardware
@@ -136,7 +137,7 @@ class Control:
 
     def _tick(self) -> None:
         now_s = self._loop.time()
-        late_s = now_s - self._due_s
+        late_s = self.late_s = now_s - self._due_s
         self._due_s += self._tick_s
         if late_s >= self._tick_s:
             whole = int(late_s / self._tick_s)

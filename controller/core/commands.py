@@ -61,7 +61,9 @@ def obey(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Bench
     return Reply(command.id, answer.ok, answer.text, answer.value, answer.limit, answer.unit)
 
 
-_PANEL_ONLY: Final = frozenset({Verb.START, Verb.NEXT, Verb.RESET})
+_PANEL_ONLY: Final = frozenset(
+    {Verb.START, Verb.NEXT, Verb.PRESENT, Verb.RESET}
+)  # what lets a cuff inflate, later or now
 
 
 def _screen(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
@@ -110,7 +112,7 @@ def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench
         if (other.plan.limb, other.plan.side) == (new.plan.limb, new.plan.side):
             return Answer(False, f"cuff {cuff + 1} is on that limb already: one cuff on a limb")
     key = (new.code, new.plan.limb, new.plan.side)
-    clock = s.clocks.get(key) or LimbClock(bench.limits.limb_cap_s(new.plan.limb) if s.past_unknown else 0.0)
+    clock = s.clocks.get(key) or LimbClock(_inherited_s(s, new, bench.limits))
     refusal = _too_long(new, clock, bench.limits)
     if refusal is not None:
         return refusal
@@ -136,6 +138,15 @@ def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench
     warnings = [*new.warnings, *_cannot_keep(s)]
     text = f"cuff {new.cuff + 1}: {new.timeline.protocol} at {new.plan.target_mmhg:.0f} mmHg"
     return Answer(True, ". ".join([text, *warnings]))
+
+
+def _inherited_s(s: SessionState, new: Prescription, limits: Limits) -> float:
+    """What a limb that is new to this bench starts from: its cap where the past is unknown, and whatever stands for the
+    same limb and side under another code, because a new code does not make a new leg."""
+    if s.past_unknown:
+        return limits.limb_cap_s(new.plan.limb)
+    same = (new.plan.limb, new.plan.side)
+    return max((clock.restricted_s for (_, *limb), clock in s.clocks.items() if tuple(limb) == same), default=0.0)
 
 
 def planned_restricted_s(prescription: Prescription) -> float:

@@ -11,6 +11,7 @@ process killed at any moment leaves a file that the next open puts right.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -110,6 +111,7 @@ class Journal:
         if self.path is None:
             return _ready(_connect(MEMORY), new_id)
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # nobody else's to read
         try:
             return _sound(_connect(self.path), new_id)
         except sqlite3.DatabaseError as error:

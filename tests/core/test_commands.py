@@ -414,13 +414,14 @@ def test_with_require_panel_a_session_goes_by_the_button() -> None:
     stand.obeyed(Verb.START, source="panel")
     stand.until(Phase.WORKING)
     stand.refused(Verb.NEXT)
+    stand.refused(Verb.PRESENT)  # a sign of the supervisor lets the next inflation begin
     stand.obeyed(Verb.NEXT, source="panel")
     stand.guard = GuardState.TRIPPED
     stand.run(3.0).refused(Verb.RESET)
     stand.obeyed(Verb.RESET, source="panel")
 
 
-@pytest.mark.parametrize("verb", [Verb.STOP, Verb.PAUSE, Verb.LOWER, Verb.PRESENT, Verb.STATUS], ids=str)
+@pytest.mark.parametrize("verb", [Verb.STOP, Verb.PAUSE, Verb.LOWER, Verb.STATUS], ids=str)
 def test_with_require_panel_everything_that_takes_away_is_for_everyone(verb: Verb) -> None:
     stand = Stand(require_panel=True).ready()
     stand.obeyed(Verb.START, source="panel")
@@ -688,3 +689,22 @@ def test_a_prescription_of_a_value_stays_as_it_was() -> None:
     stand = Stand().started(mine).until(Phase.WORKING)
     stand.obeyed(Verb.LOWER)
     assert mine == kept
+
+
+# --- one limb, whatever its code -----------------------------------------------------------------------------------
+
+
+def test_a_new_code_does_not_make_a_new_leg() -> None:
+    """A limb that has been restricted keeps its clock under another code, until 180 s below 15 mmHg were seen."""
+    stand = Stand().ready()
+    stand.obeyed(Verb.START)
+    stand.until(Phase.WORKING)
+    stand.obeyed(Verb.STOP)
+    stand.until(Phase.IDLE)
+    lived_s = max(clock.restricted_s for clock in stand.state.session.clocks.values())
+    assert lived_s > 0.0
+    stand.obeyed(Verb.SCREEN, screening=bench.screening("A2"))
+    stand.obeyed(Verb.PRESCRIBE, prescription=bench.prescription(code="A2"))
+    clock = stand.state.session.clock_of(0)
+    assert clock is not None
+    assert clock.restricted_s >= lived_s
