@@ -16,6 +16,7 @@ from .limits import (
     FREE_FLOW_MIN_S,
     INFLATION_CUE_S,
     INFLATION_PLANNED_S,
+    INTER_EXERCISE_S,
     LEAD_IN_S,
     REPERFUSION_S,
     REST_MIN_S,
@@ -208,7 +209,7 @@ def _start(s: SessionState, _command: Command, seen: tuple[Seen, ...], _bench: B
                 "mmHg",
             )
     s.step_index, s.progress_s, s.final, s.pausing = 0, 0.0, False, False
-    s.exercise_restricted_s = (0.0,) * len(s.prescriptions)
+    s.exercise_restricted_s = tuple([_carried_s(s, cuff) for cuff in range(len(s.prescriptions))])
     s.started_at_s = s.sign_at_s = now_s
     s.last_repetition_at_s = nan
     s.outcome, s.ended = "", None
@@ -218,6 +219,14 @@ def _start(s: SessionState, _command: Command, seen: tuple[Seen, ...], _bench: B
     else:
         begin_set(s, Event.START_MOVING, now_s)
     return Answer(True, f"{timeline.protocol} begins")
+
+
+def _carried_s(s: SessionState, cuff: int) -> float:
+    """Stop and start again does not make a new exercise: that takes a minute of free flow."""
+    clock = s.clock_of(cuff)
+    if clock is None or clock.restricted_s == 0.0 or clock.free_s >= INTER_EXERCISE_S:
+        return 0.0
+    return min(clock.restricted_s, s.exercise_restricted_s[cuff])
 
 
 def _present(s: SessionState, _command: Command, _seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:

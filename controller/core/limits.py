@@ -42,6 +42,8 @@ LEAD_IN_S: Final = 3.0  # [J] at target before the first repetition
 INFLATION_PLANNED_S: Final = 30.0  # what a plan takes one inflation as, for the sum of restricted time
 
 # Machine
+SENSORS_APART_MMHG: Final = 10.0  # [J] A and B with pump and vent off: twice the sensors' error after zeroing
+INTER_EXERCISE_S: Final = 60.0  # below 15 mmHg between two exercises [F FitCuffs: > 1 min]
 STALE_SAMPLE_S: Final = 0.1
 TICK_LATE_S: Final = 0.1
 GUARD_SILENT_S: Final = 0.25

@@ -7,7 +7,7 @@ that NaN trips. `../SAFETY.md` has hazards, sources and what remains; [J] is thi
 
 from __future__ import annotations
 
-from math import inf, isnan
+from math import inf, isnan, nan
 from typing import Final
 
 from .limits import INFLATE_TIMEOUT_S, LEAK_TOPPING_S, PUMP_MAX_S
@@ -105,16 +105,17 @@ def above_target(run: Run, m: Moment) -> Finding | None:
 def _mean_mmhg(run: Run, m: Moment) -> float | None:
     """The mean of the repetition that has just ended, or of the last 4 s without one; None in between."""
     mean = None
+    target = m.use.target_mmhg if m.use is not None else nan
     repetition = m.watch.repetition
     if repetition != run.mean_repetition:
         if run.mean_repetition >= 0:
-            mean = run.mean_sum_mmhg_s / run.mean_s if run.mean_s > 0.0 else None
+            mean = target + run.mean_sum_mmhg_s / run.mean_s if run.mean_s > 0.0 else None
         run.mean_sum_mmhg_s = run.mean_s = 0.0
         run.mean_repetition = repetition
     elif repetition < 0 and run.mean_s >= MEAN_S:
-        mean = run.mean_sum_mmhg_s / run.mean_s
+        mean = target + run.mean_sum_mmhg_s / run.mean_s
         run.mean_sum_mmhg_s = run.mean_s = 0.0
-    run.mean_sum_mmhg_s += m.limb_mmhg * m.dt_s
+    run.mean_sum_mmhg_s += (m.limb_mmhg - target) * m.dt_s
     run.mean_s += m.dt_s
     return mean
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from math import inf, nan
 from typing import Final
 
+from .limits import SENSORS_APART_MMHG
 from .model import DEMAND_VENT, Ask, AskKind, CuffDemand, Seen, forker, value
 
 DEMAND_CLOSED: Final = CuffDemand(0.0, False, False)
@@ -135,6 +136,8 @@ def regulate(
         s.reached = True
     if not now_s - s.limb_at_s < GAP_S:
         return _shut(s)
+    if s.still_s >= settings.settle_s and abs(seen.a_mmhg - seen.b_mmhg) >= SENSORS_APART_MMHG:
+        return _shut(s)  # keep still, so that the rule can see what pulses of air would hide
     if not settings.regulated and s.reached and not (s.filling or s.bleeding):
         return _shut(s)
     if kind is _WORK and settings.regulated:
@@ -278,7 +281,7 @@ def _learn(s: RegulatorState, ask: Ask, settings: RegulatorSettings) -> None:
         s.period_s, s.bin, s.taught = period_s, -1, False
         s.bins = [0.0] * max(1, min(BINS_AT_MOST, round(period_s / BIN_S)))
     count = len(s.bins)
-    here = min(count - 1, max(0, int(ask.repetition_s / period_s * count)))
+    here = max(0, int(min(ask.repetition_s / period_s, 1.0 - 1e-9) * count))
     was = s.bin
     if here == was:
         return

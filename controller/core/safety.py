@@ -20,7 +20,7 @@ from math import nan
 from typing import Final
 
 from . import moment, seeing
-from .limits import GUARD_SILENT_S, TICK_LATE_S, UNATTENDED_S, Limits
+from .limits import GUARD_SILENT_S, TICK_LATE_S, UNATTENDED_S, Limits, armed_ceiling_mmhg
 from .model import (
     DEMAND_VENT,
     FAULT,
@@ -66,7 +66,7 @@ from .trust_rules import (
     tube_blocked,
 )
 
-STARTUP_S: Final = 1.0  # [J] for sensors and guard to say their first word
+STARTUP_S: Final = 5.0  # [J] for sensors and guard to say their first word: a board that its port resets takes its time
 CLOSED: Final = CuffOutputs(0.0, False, False, False)  # holds what is in the cuff
 _Sorted = tuple[tuple[Finding, ...], tuple[Finding, ...], tuple[Finding, ...]]
 _NOTHING: Final[_Sorted] = ((), (), ())
@@ -306,6 +306,8 @@ def _sort(new: SafetyState, found: list[Finding], excused: bool) -> _Sorted:
     """Trips, ends and alarms, by what each rule does and by what is latched already."""
     if excused:
         loud = new.unseen and new.reset and new.unseen_s >= STARTUP_S
+        if loud and (late := tuple([one for one in found if one.rule == "guard_tripped"])):
+            return late, (), ()
         return (), (), tuple([one for one in found if loud or one.rule == "boot_pressurised"])
     if new.tripped:  # the first reason stands; the guard's own trip is no news then
         return (), (), tuple([one for one in found if one.rule not in _OLD_NEWS])
@@ -328,6 +330,7 @@ def _permit(demand: CuffDemand, run: Run, m: Moment) -> CuffOutputs:
         duty > 0.0
         and m.seen.pressure_mmhg < m.limits.ceiling_mmhg
         and m.limb_mmhg <= m.use.lop_mmhg
+        and m.seen.pressure_mmhg < armed_ceiling_mmhg(m.use.lop_mmhg)
         and not m.sight.no_pump
         and not run.rest_s > 0.0
     ):
@@ -387,7 +390,8 @@ def guard_lost(sight: Sight, link_fault: str, now_s: float) -> Finding | None:
     """H-05: no status for 250 ms, the length of a lease [J], or the link is down."""
     if not link_fault and sight.silent_s < GUARD_SILENT_S:
         return None
-    text = f"no word from the guard for {sight.silent_s * 1000:.0f} ms: {link_fault or 'check its cable and supply'}"
+    silent_ms = f"no word from the guard for {sight.silent_s * 1000:.0f} ms: check its cable and supply"
+    text = link_fault or silent_ms
     return Finding("guard_lost", -1, sight.silent_s, GUARD_SILENT_S, "s", text, now_s)
 
 

@@ -209,6 +209,8 @@ def _run_bench_clock(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s
     for one in seen:
         if not (one.certain and one.pressure_mmhg < EMPTY_MMHG and 0.0 <= dt_s <= TICK_LATE_S):
             s.bench_free_s = 0.0
+            if s.clocks and not any(s.limbs):
+                _run_all(s, dt_s, now_s)
             return
     s.bench_free_s += dt_s
     if s.bench_free_s >= REPERFUSION_S and (s.past_unknown or s.clocks):
@@ -217,6 +219,16 @@ def _run_bench_clock(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s
             if key not in s.limbs and clock.restricted_s > 0.0:
                 _tell_clock(s, now_s, None, key, 0.0)
         s.clocks = {key: clock for key, clock in s.clocks.items() if key in s.limbs}
+
+
+def _run_all(s: SessionState, dt_s: float, now_s: float) -> None:
+    """After a boot nobody knows whose limb is under what is measured: every limb that the journal names."""
+    for clock in s.clocks.values():
+        clock.run(nan, False, dt_s)
+    if now_s - s.limb_clock_told_s >= 1.0:
+        s.limb_clock_told_s = now_s
+        for limb, clock in s.clocks.items():
+            _tell_clock(s, now_s, None, limb, round(clock.restricted_s, 2))
 
 
 def _tell_clocks(s: SessionState, now_s: float) -> None:
@@ -533,7 +545,6 @@ def finish(s: SessionState, event: Event, outcome: str, now_s: float) -> None:
         s.tell(EventKind.SESSION_ENDED, now_s, outcome=outcome, code=s.code)
     s.prescriptions, s.timeline = (None,) * len(s.prescriptions), None
     s.targets_mmhg = (nan,) * len(s.prescriptions)
-    s.exercise_restricted_s = (0.0,) * len(s.prescriptions)
     s.step_index, s.progress_s, s.repetition, s.final, s.pausing = -1, 0.0, -1, False, False
     s.last_repetition_at_s = s.started_at_s = s.due_at_s = s.waiting_since_s = s.inflate_from_s = nan
     s.warning = None

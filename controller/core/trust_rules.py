@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import isnan
 from typing import Final
 
-from .limits import BOOT_ALARM_MMHG, EMPTY_MMHG, RELEASE_TIMEOUT_S, STALE_SAMPLE_S
+from .limits import BOOT_ALARM_MMHG, EMPTY_MMHG, RELEASE_TIMEOUT_S, SENSORS_APART_MMHG, STALE_SAMPLE_S
 from .model import (
     FAULT,
     RELEASING,
@@ -23,7 +23,6 @@ from .moment import HOSE_MMHG, Moment, Run
 IMPLAUSIBLE_IN_A_ROW: Final = 3  # [J]
 FROZEN_S: Final = 0.3  # [J]
 STILL_S: Final = 0.3  # [J] air has come to rest this long after pump and valves
-DISAGREE_STILL_MMHG: Final = 10.0  # [J] twice the sensors' error after zeroing
 DISAGREE_STILL_S: Final = 0.3  # [J]
 DISAGREE_FLOW_MMHG: Final = 60.0  # [J] a hose loses up to 15 mmHg per L/min, a pump gives up to 4 L/min
 DISAGREE_FLOW_S: Final = 1.5  # [J]
@@ -72,7 +71,7 @@ def sensors_disagree(run: Run, m: Moment) -> Finding | None:
     """H-04: A and B apart by 10 mmHg for 300 ms once pump and valves have been off for 300 ms, by 60 mmHg for 1.5 s
     while air flows [J]; B missing counts. B above A with a valve open and B falling is the hose, and is let pass."""
     apart = abs(m.seen.a_mmhg - m.seen.b_mmhg)
-    if apart < DISAGREE_STILL_MMHG:
+    if apart < SENSORS_APART_MMHG:
         run.apart_still_s = run.apart_flow_s = 0.0
         return None
     if run.still_s >= STILL_S:
@@ -83,7 +82,7 @@ def sensors_disagree(run: Run, m: Moment) -> Finding | None:
         run.apart_flow_s += m.dt_s
     if run.apart_still_s < DISAGREE_STILL_S and run.apart_flow_s < DISAGREE_FLOW_S:
         return None
-    limit = DISAGREE_STILL_MMHG if run.apart_still_s >= DISAGREE_STILL_S else DISAGREE_FLOW_MMHG
+    limit = SENSORS_APART_MMHG if run.apart_still_s >= DISAGREE_STILL_S else DISAGREE_FLOW_MMHG
     text = (
         f"cuff {m.cuff + 1}: sensor A says {_say(m.seen.a_mmhg)}, sensor B {_say(m.seen.b_mmhg)},"
         f" must agree within {limit:.0f} mmHg"

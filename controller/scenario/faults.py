@@ -88,6 +88,14 @@ def _unstick(lived: Lived, cuff: int, _now_s: float) -> None:
     lived.bench.a_devices[cuff].stuck_mmhg = None
 
 
+def _stick_b(lived: Lived, cuff: int, _now_s: float) -> None:
+    lived.bench.b_devices[cuff].stuck_mmhg = lived.bench.cuffs[cuff].cuff_mmhg
+
+
+def _unstick_b(lived: Lived, cuff: int, _now_s: float) -> None:
+    lived.bench.b_devices[cuff].stuck_mmhg = None
+
+
 def _swap(lived: Lived, cuff: int, _now_s: float) -> None:
     """The control sensor's tube is on something that is not this cuff: it sees the room."""
     lived.bench.a_devices[cuff].stuck_mmhg = 0.0
@@ -162,6 +170,7 @@ FAULTS: Final = {
         # sensor B
         Fault("b_missing", "the guard gets nothing of sensor B", "sensors_disagree or guard: sensor_lost", *_on("b_devices", "nack", True, False)),
         Fault("b_frozen", "B repeats its counts", "sensors_disagree", *_on("b_devices", "frozen", True, False)),
+        Fault("b_stuck", "B stays at its pressure, with noise", "sensors_disagree or tube_blocked", _stick_b, _unstick_b),
         Fault("b_reads_high", "B reads 40 mmHg too much", "sensors_disagree", *_on("b_devices", "offset_mmhg", 40.0, 0.0)),
         Fault("b_reads_low", "B reads 40 mmHg too little", "sensors_disagree", *_on("b_devices", "offset_mmhg", -40.0, 0.0)),
         # bus

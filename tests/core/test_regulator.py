@@ -166,8 +166,15 @@ def test_a_tick_of_no_or_too_much_time_moves_no_air_in_the_books(jump_s: float) 
 
 def test_at_rest_it_goes_by_the_manifold() -> None:
     still, _ = settled()
-    assert settled(130.0, 150.0, state=still, from_s=10.3, ticks=1)[1].pump_duty > 0.0
-    assert settled(150.0, 130.0, state=still, from_s=10.3, ticks=1)[1] == CLOSED
+    assert settled(142.0, 150.0, state=still, from_s=10.3, ticks=1)[1].pump_duty > 0.0
+    assert settled(150.0, 142.0, state=still, from_s=10.3, ticks=1)[1] == CLOSED
+
+
+@pytest.mark.parametrize(("a_mmhg", "b_mmhg"), [(130.0, 150.0), (150.0, 130.0), (140.0, 150.0)])
+def test_sensors_apart_at_rest_are_left_alone_so_that_the_rule_can_see_them(a_mmhg: float, b_mmhg: float) -> None:
+    """Pulses of air would hide `sensors_disagree`, which looks only where no air flows."""
+    still, _ = settled()
+    assert settled(a_mmhg, b_mmhg, state=still, from_s=10.3, ticks=1)[1] == CLOSED
 
 
 def test_while_the_pump_runs_it_goes_by_b() -> None:

@@ -22,7 +22,7 @@ from controller.core.model import (
     Seen,
     Watch,
 )
-from controller.core.safety import CLOSED, REACTIONS, Reaction, Verdict
+from controller.core.safety import CLOSED, REACTIONS, STARTUP_S, Reaction, Verdict
 
 DT_S = 1 / 128
 PUMP = CuffDemand(0.5, False, False)
@@ -334,11 +334,11 @@ def test_nothing_fires_at_target_with_everything_closed(rig: Any) -> None:
         ("stale_sample", {"sampled": False}),
     ],
 )
-def test_at_power_up_a_second_is_given_and_then_it_trips(
+def test_at_power_up_five_seconds_are_given_and_then_it_trips(
     rule: str, breaks: dict[str, Any], phase: Phase, rig_of: Any
 ) -> None:
     rig = rig_of(phase=phase, **breaks)
-    while rig.now_s + DT_S < 1.0:
+    while rig.now_s + DT_S < STARTUP_S:
         verdict = rig.tick()
         assert (verdict.trips, verdict.alarms) == ((), ())
     assert rig.until(rule) <= 3 * DT_S
@@ -373,7 +373,6 @@ def faulted(rig: Any) -> Any:
         ("stop_button", {"estop_ok": False}),
         ("stale_sample", {"sampled": False}),
         ("guard_lost", {"answering": False}),
-        ("guard_tripped", {"guard": GuardState.TRIPPED}),
         ("sensors_disagree", {"b": nan}),
         ("implausible", {"a": nan}),
     ],
@@ -387,11 +386,11 @@ def test_after_a_reset_what_is_missing_alarms_and_does_not_trip_until_seen_whole
     rig.run(2.0)
     rig.phase = Phase.IDLE
     since_s = rig.now_s
-    while rig.now_s - since_s < 3.0:
+    while rig.now_s - since_s < STARTUP_S + 2.0:
         verdict = rig.tick()
         assert not verdict.trips
         assert verdict.outputs == (VENTED,)
-        assert rig.now_s - since_s >= 1.0 or not verdict.alarms
+        assert rig.now_s - since_s >= STARTUP_S or not verdict.alarms
     assert rule in standing(verdict)
     mended = type(rig)()
     for name in breaks:
@@ -401,6 +400,18 @@ def test_after_a_reset_what_is_missing_alarms_and_does_not_trip_until_seen_whole
     for name, wrong in breaks.items():
         setattr(rig, name, wrong)
     rig.until(rule, 2.0)
+    assert rig.state.tripped
+
+
+def test_a_guard_that_trips_again_after_a_reset_can_be_reset_again(rig: Any) -> None:
+    """Else the bench would stand idle beside a guard that nobody can ask to clear its latch."""
+    faulted(rig)
+    rig.sampled = False  # the cuff is off the limb: a dead sensor stands
+    rig.run(1.0)
+    rig.phase = Phase.IDLE
+    assert not rig.run(1.0).trips
+    rig.guard = GuardState.TRIPPED
+    rig.until("guard_tripped", STARTUP_S)
     assert rig.state.tripped
 
 
@@ -452,9 +463,9 @@ def test_in_fault_a_cuff_that_does_not_empty_is_called_out_within_a_second(rig: 
     assert {"no_fall", "not_released"} <= set(standing(rig.verdict))
 
 
-def test_a_boot_into_fault_is_vented_and_says_nothing_for_a_second(rig: Any) -> None:
+def test_a_boot_into_fault_is_vented_and_says_nothing_at_first(rig: Any) -> None:
     rig.phase, rig.sampled = Phase.FAULT, False
-    while rig.now_s + DT_S < 1.0:
+    while rig.now_s + DT_S < STARTUP_S:
         assert not rig.tick().alarms
     rig.run(0.1)
     assert "stale_sample" in standing(rig.verdict)

@@ -254,11 +254,25 @@ def test_above_target_takes_the_larger_of_20_mmhg_and_25_percent(
 @pytest.mark.parametrize(("target", "right"), [(160.0, 184.0), (50.0, 60.0), (nan, None)])
 def test_the_mean_of_a_repetition(target: float, right: float | None, moment: MomentOf, leg: CuffWatch) -> None:
     use = replace(leg, target_mmhg=target)
-    for mean, fires in [(right or 0.0, right is None), ((right or 0.0) + 0.001, True)]:
-        run = Run(mean_sum_mmhg_s=mean * 4.0, mean_s=4.0, mean_repetition=2)
+    for mean, fires in [((right or 0.0) - 0.001, right is None), ((right or 0.0) + 0.001, True)]:
+        run = Run(mean_sum_mmhg_s=(mean - target) * 4.0, mean_s=4.0, mean_repetition=2)
         finding = pressure.above_target(run, moment(a=40.0, b=40.0, use=use, repetition=3, dt_s=0.5))
         assert (finding is not None) is fires
-        assert (run.mean_repetition, run.mean_s, run.mean_sum_mmhg_s) == (3, 0.5, 20.0)
+        assert (run.mean_repetition, run.mean_s) == (3, 0.5)
+        assert run.mean_sum_mmhg_s == pytest.approx((40.0 - target) * 0.5, nan_ok=True)
+
+
+def test_a_target_that_is_lowered_does_not_condemn_the_pressure_before(moment: MomentOf, leg: CuffWatch) -> None:
+    """`lower` twice late in a repetition: what was right at the old target is no fault at the new one."""
+    run = Run(mean_repetition=2)
+    for _ in range(350):
+        at_old = moment(a=150.0, b=150.0, use=replace(leg, target_mmhg=150.0), repetition=2, dt_s=0.01)
+        assert pressure.above_target(run, at_old) is None
+    for _ in range(50):
+        at_new = moment(a=150.0, b=150.0, use=replace(leg, target_mmhg=130.0), repetition=2, dt_s=0.01)
+        assert pressure.above_target(run, at_new) is None
+    over = moment(a=130.0, b=130.0, use=replace(leg, target_mmhg=130.0), repetition=3, dt_s=0.01)
+    assert pressure.above_target(run, over) is None
 
 
 @pytest.mark.parametrize(("mean_s", "fires"), [(beside(4.0, BELOW), False), (4.0, True)])

@@ -19,7 +19,6 @@ from controller.scenario.faults import FAULTS, Planned
 from controller.scenario.run import Lived, Scenario, run_lived
 
 LOP_MMHG = 187.0
-CEILING_MMHG = armed_ceiling_mmhg(LOP_MMHG) + 10.0
 INTO = {  # seconds into the phase, so that the fault meets it at work
     Phase.INFLATING: 3.0,
     Phase.HOLDING: 1.0,
@@ -50,6 +49,7 @@ SHORT = load_protocol(Path(__file__).with_name("short.toml"))
 class Watched:
     """What happened, seen from the plant and the pins."""
 
+    ceiling_mmhg: float
     lived: list[Lived] = field(default_factory=list)
     above_ceiling_s: float = 0.0
     pumped_after: list[float] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Watched:
     def after(self, stepped: Stepped, now_s: float) -> None:
         lived = self.lived[0]
         true = lived.bench.cuffs[0].cuff_mmhg
-        self._above_s = self._above_s + 0.01 if true > CEILING_MMHG else 0.0
+        self._above_s = self._above_s + 0.01 if true > self.ceiling_mmhg else 0.0
         self.above_ceiling_s = max(self.above_ceiling_s, self._above_s)
         for happened in stepped.events:
             if happened.kind is EventKind.STARTED:
@@ -90,13 +90,13 @@ class Watched:
             self._restricted_s = clock.restricted_s
 
 
-def live(name: str, phase: Phase) -> tuple[dict[str, Any], Watched]:
+def live(name: str, phase: Phase, lop_mmhg: float = LOP_MMHG, after_s: float = -1.0) -> tuple[dict[str, Any], Watched]:
     """The short session with this fault in this phase."""
-    faults = [Planned(FAULTS[name], phase=phase, after_s=INTO[phase])]
+    faults = [Planned(FAULTS[name], phase=phase, after_s=INTO[phase] if after_s < 0.0 else after_s)]
     if phase is Phase.STOPPING:
         faults.append(Planned(FAULTS["operator_stops"], phase=Phase.WORKING, after_s=2.0))
-    watched = Watched()
-    result = run_lived(Scenario(SHORT, lop_mmhg=LOP_MMHG, percent_lop=80.0, seed=7, faults=tuple(faults)), watched.look)
+    watched = Watched(armed_ceiling_mmhg(lop_mmhg) + 10.0)
+    result = run_lived(Scenario(SHORT, lop_mmhg=lop_mmhg, percent_lop=80.0, seed=7, faults=tuple(faults)), watched.look)
     watched.fault_at_s = watched.lived[0].schedule.began_s.get(name)
     return result, watched
 
@@ -129,7 +129,9 @@ def test_fault_keeps_the_invariants(name: str, phase: Phase) -> None:
             assert trip["vent_commanded_after_s"] <= 0.30, replay
         else:
             assert trip["vent_commanded_after_s"] == 0.0, f"not vented in the tick of the trip: {replay}"
-    assert watched.above_ceiling_s <= 0.5, f"above {CEILING_MMHG:g} mmHg for {watched.above_ceiling_s:.2f} s: {replay}"
+    assert watched.above_ceiling_s <= 0.5, (
+        f"above {watched.ceiling_mmhg:g} mmHg for {watched.above_ceiling_s:.2f} s: {replay}"
+    )
     assert not watched.pumped_after, f"pumped after a stop or a trip: {replay}"
     assert not watched.closed_after, f"a valve closed after a stop or a trip: {replay}"
     assert not watched.clock_went_back, f"the limb's clock lost time: {replay}"
@@ -153,6 +155,15 @@ def test_closed_tube_is_called_within_a_second_of_the_vent(phase: Phase) -> None
     assert called[0]["raised_at_s"] - trip["at_s"] <= 1.1
     lived_since_s = state.now_s - watched.lived[0].measure.began_s - trip["at_s"]
     assert clock.restricted_s >= lived_since_s, "the limb's clock stopped while the pressure stayed"
+
+
+@pytest.mark.parametrize("lop_mmhg", [80.0, 100.0, 270.0])
+@pytest.mark.parametrize("name", ["b_stuck", "b_frozen", "b_reads_low", "a_reads_low", "pump_stuck_vent_stuck"])
+def test_a_low_sensor_squeezes_nobody_at_any_lop(name: str, lop_mmhg: float) -> None:
+    """The guard sees B alone and the host's own ceiling knows no LOP: what forbids the pump must know both."""
+    for after_s in (7.0, 8.5):
+        _, watched = live(name, Phase.INFLATING, lop_mmhg, after_s)
+        assert watched.above_ceiling_s <= 0.5, f"{watched.above_ceiling_s:.2f} s above {watched.ceiling_mmhg:g} mmHg"
 
 
 def test_host_that_stands_still_is_vented_by_the_guard_alone() -> None:
