@@ -117,8 +117,7 @@ def serve(seconds: float, url: str) -> Figures:
         control, late_s, pauses = service.control, list[float](), _Pauses()
         scenario = Scenario(named(PROTOCOL))
         control.watch(Supervisor(control, clinicians_prescriptions(scenario), scenario.seed).after)
-        # The deadline of the tick that runs is one period before the next.
-        control.watch(lambda _stepped, now_s: late_s.append(control.late_s))
+        control.watch(lambda _stepped, _now_s: late_s.append(control.late_s))
         loop.call_later(WARM_UP_S + seconds, service.end)
         living = asyncio.ensure_future(service.live())
         gc.collect()
