@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-# The safety core is gated by its own tests alone: branch coverage makes a tick several times slower.
+PYTEST := $(BIN)/python -m pytest -q --no-header -n $(CORES) --dist worksteal
+# The safety core is gated by its own unit tests alone: branch coverage makes a tick several times slower. What throws
+# anything at it, or drives it over whole plants, runs without.
+LOOSE := tests/core/test_safety_any_input.py tests/core/test_safety_plants.py
 GATED := tests/core tests/firmware_bridge/test_guard.py tests/firmware_bridge/test_wire.py
 
 .PHONY: demo test sweep unit check docs pictures bench clean
@@ -13,19 +16,18 @@ demo: $(STAMP)
 	$(BIN)/manchet demo
 
 test: $(STAMP)
-	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -q -m "not slow" $(GATED)
-	$(BIN)/python -m coverage report
-	$(BIN)/python -m pytest -q -n $(CORES) --dist worksteal tests $(addprefix --deselect ,$(GATED)) -m "not slow" --no-header
-	$(BIN)/python -m pytest -q -n $(CORES) --dist worksteal tests -m "slow and not sweep" --no-header
+	$(PYTEST) -m "not slow" --cov --cov-report=term $(GATED) $(addprefix --ignore=,$(LOOSE))
+	$(PYTEST) -m "not slow and not process and not broker" $(LOOSE) tests $(addprefix --ignore=,$(GATED))
+	$(PYTEST) -m "(process or broker) and not slow" tests
+	$(PYTEST) -m "slow and not sweep" tests
 
 # Longer campaigns: every preset at both rates, the regulator on its whole grid.
 sweep: $(STAMP)
-	$(BIN)/python -m pytest -q -n $(CORES) --dist worksteal tests -m sweep --no-header
+	$(PYTEST) -m sweep tests
 
 # What depends on no broker, no clock and no second process: for a second Python.
 unit: $(STAMP)
-	$(BIN)/python -m pytest -q -n $(CORES) -m "not slow and not process and not broker" tests
+	$(PYTEST) -m "not slow and not process and not broker" tests
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +47,9 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         subprocess.run([PASSWD, "-b", folder / "manchet.passwd", account, f"{account}-secret"], check=True)
     for path in (folder, *folder.iterdir()):  # as root, mosquitto takes another user's rights before it reads them
         path.chmod(0o755 if path.is_dir() else 0o644)
-    for parent in folder.parents[:2]:
+    for parent in folder.parents:
+        if parent == Path(tempfile.gettempdir()):
+            break
         parent.chmod(0o755)
     with (folder / "log").open("w") as log:
         broker = subprocess.Popen([MOSQUITTO, "-c", folder / "manchet.conf"], stderr=log)
