@@ -17,7 +17,8 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(PYTEST) -m "not slow" --cov --cov-report=term $(GATED) $(addprefix --ignore=,$(LOOSE))
-	$(PYTEST) -m "not slow and not process and not broker" $(LOOSE) tests $(addprefix --ignore=,$(GATED))
+	$(PYTEST) -m "not slow" $(LOOSE)
+	$(PYTEST) -m "not slow and not process and not broker" tests $(addprefix --ignore=,$(GATED))
 	$(PYTEST) -m "(process or broker) and not slow" tests
 	$(PYTEST) -m "slow and not sweep" tests
 
