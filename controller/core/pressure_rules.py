@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import inf, isnan, nan
 from typing import Final
 
-from .limits import INFLATE_TIMEOUT_S, LEAK_TOPPING_S, PUMP_MAX_S
+from .limits import INFLATE_TIMEOUT_S, LEAK_TOPPING_S, PUMP_MAX_S, armed_ceiling_mmhg
 from .model import (
     HOLDING,
     Finding,
@@ -43,10 +43,13 @@ NO_RISE_SLACK_S: Final = 20.0  # 300 mL of slack take a 1.5 L/min pump 12 s
 
 
 def over_pressure(run: Run, m: Moment) -> Finding | None:  # noqa: ARG001
-    """H-01: one plausible reading of A or B at or above the ceiling. 250 mmHg, this project's [J]; see limits.py."""
+    """H-01: one plausible reading of A or B at or above the ceiling, 250 mmHg, this project's [J]; see limits.py. And
+    what the limb feels, by either sensor, at or above what the guard is armed with: the guard itself sees B alone."""
     limit = m.limits.ceiling_mmhg
     highest = m.sight.highest_mmhg
-    if highest < limit and not m.seen.pressure_mmhg >= limit:  # an unknown pressure is stale_sample's
+    if m.use is not None and m.limb_mmhg >= armed_ceiling_mmhg(m.use.lop_mmhg):
+        limit = min(limit, armed_ceiling_mmhg(m.use.lop_mmhg))
+    elif highest < limit and not m.seen.pressure_mmhg >= limit:  # an unknown pressure is stale_sample's
         return None
     highest = max(highest, m.seen.pressure_mmhg)
     text = f"cuff {m.cuff + 1} reached {highest:.0f} mmHg, the ceiling is {limit:.0f} mmHg"

@@ -199,6 +199,16 @@ def test_over_pressure(highest: float, a: float, fires: bool, moment: MomentOf) 
     assert (pressure.over_pressure(Run(), there) is not None) is fires
 
 
+@pytest.mark.parametrize(("a", "b", "fires"), [(199.9, 90.0, False), (200.0, 90.0, True), (90.0, 200.0, True)])
+def test_over_pressure_at_what_the_guard_is_armed_with(
+    a: float, b: float, fires: bool, moment: MomentOf, leg: CuffWatch
+) -> None:
+    """The guard sees B alone: where B is stuck, A must answer for the limb."""
+    finding = pressure.over_pressure(Run(), moment(a=a, b=b, use=replace(leg, lop_mmhg=180.0)))
+    assert (finding is not None) is fires
+    assert finding is None or finding.limit == 200.0
+
+
 def test_over_pressure_keeps_to_a_tighter_ceiling(moment: MomentOf) -> None:
     tight = Limits(ceiling_mmhg=200.0)
     finding = pressure.over_pressure(Run(), moment(a=200.0, b=10.0, limits=tight))

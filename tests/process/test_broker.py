@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.process, pytest.mark.broker]
 
 ROOT = Path(__file__).parents[2]
 SHORT = ROOT / "tests" / "faults" / "short.toml"
-SPEED = 20
+SPEED = 6  # so that the end is not over before a broker is back
 TICK_S = 0.01
 
 
