@@ -194,8 +194,8 @@ def test_an_occlusion_pressure_or_target_that_is_no_number_trips(bad: float, mom
         (-inf, nan, False),
     ],
 )
-def test_over_pressure(highest: float, a: float, fires: bool, moment: MomentOf) -> None:
-    there = moment(a=a, b=a, sight=CuffSight(highest_mmhg=highest))
+def test_over_pressure(highest: float, a: float, fires: bool, moment: MomentOf, leg: CuffWatch) -> None:
+    there = moment(use=replace(leg, lop_mmhg=300.0), a=a, b=a, sight=CuffSight(highest_mmhg=highest))
     assert (pressure.over_pressure(Run(), there) is not None) is fires
 
 
