@@ -296,7 +296,7 @@ def _publisher(settings: Settings, origin: Origin, outbox: Outbox, speed: float)
 def _simulated(settings: Settings, loop: asyncio.AbstractEventLoop) -> SimulatedBench:
     simulated = settings.simulated
     assert simulated is not None  # settings.load saw to it: the only kind of guard there is so far
-    places = tuple((cuff.sensor.bus, cuff.sensor.address) for cuff in settings.cuffs)
+    places = tuple(cuff.sensor.place for cuff in settings.cuffs)
     plant = plant_of(simulated.limb, simulated.plant)
     return simulated_bench(loop.time, plant, simulated.lop_mmhg, simulated.seed, places)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, structs
 
@@ -22,36 +22,132 @@ Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,253}\Z", extra={"must": 
 FilePath = Annotated[str, Meta(min_length=1, max_length=4096, extra={"must": "the path of a file"})]
 
 
-class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Sensor A of one cuff: the one that control reads, at the manifold."""
+Gpio = Annotated[
+    int,
+    Meta(ge=9, le=27, extra={"must": "a GPIO from 9 to 27 (those are pulled down at reset, so that low means vented)"}),
+]
+InGpio = Annotated[int, Meta(ge=2, le=27, extra={"must": "a GPIO from 2 to 27"})]
+SensorKind = Literal["abp2", "mpr", "hsc", "xgzp6847d", "mpx5050"]
+_ADDRESSES: Final[dict[str, int]] = {"abp2": 0x28, "mpr": 0x18, "hsc": 0x28, "xgzp6847d": 0x6D, "mpx5050": 0x48}
 
-    bus: Annotated[int, Meta(ge=0, le=255, description="I2C bus: 1 is `/dev/i2c-1`")]
-    kind: Annotated[Literal["abp2"], Meta(description="family of the sensor; `abp2` is Honeywell ABP2, 600 mbar")] = (
-        "abp2"
-    )
-    address: Annotated[
-        int,
-        Meta(
-            ge=0x08,
-            le=0x77,
-            description="set by the order code; 40 is `0x28`",
-            extra={"must": "an I2C address from 8 to 119 (0x08 to 0x77)"},
-        ),
-    ] = 0x28
+
+class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """One pressure sensor: `sensor` is A, at the manifold, for control; `sensor_b` is B, in the cuff, for the guard."""
+
+    bus: Annotated[int, Meta(ge=0, le=255, description="I2C bus: 1 is `/dev/i2c-1`; a Pico counts its own")]
+    kind: Annotated[SensorKind, Meta(description="family of the sensor")] = "abp2"
+    address: (
+        Annotated[
+            int,
+            Meta(
+                ge=0x08,
+                le=0x77,
+                description="set by the order code; 40 is `0x28`; default: the family's",
+                extra={"must": "an I2C address from 8 to 119 (0x08 to 0x77)"},
+            ),
+        ]
+        | None
+    ) = None
+    part: (
+        Annotated[
+            str,
+            Meta(
+                min_length=2,
+                max_length=20,
+                description="pressure range in the order code, as `600MG`; default: the family's first that covers a "
+                "cuff",
+            ),
+        ]
+        | None
+    ) = None
+    serial: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=40,
+                description="what is written on this very device; its calibration is kept under it",
+            ),
+        ]
+        | None
+    ) = None
     calibrated_on: Annotated[date, Meta(description="day of its last check against a reference")] | None = None
     calibration_due_on: Annotated[date, Meta(description="from this day on a low alarm asks for a check")] | None = None
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Bus and address, the family's where none is given."""
+        return self.bus, _ADDRESSES[self.kind] if self.address is None else self.address
+
+
+class LineSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The output lines of one cuff, for `guard.kind = \"gpio\"`. Active-high only: low is pump off, valve open."""
+
+    pump_gpio: Annotated[Gpio, Meta(description="PWM of the pump")]
+    pump_enable_gpio: Annotated[Gpio, Meta(description="the pump's second switch")]
+    vent_gpio: Annotated[Gpio, Meta(description="coil of the vent valve: high closes it")]
+    dump_gpio: Annotated[Gpio, Meta(description="coil of the dump valve: high closes it")]
 
 
 class CuffSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """One cuff: a complete channel with pump, vent, dump and sensors of its own."""
 
     sensor: Annotated[SensorSettings, Meta(description="sensor A")]
+    sensor_b: (
+        Annotated[SensorSettings, Meta(description="sensor B; asked for with a guard that is not simulated")] | None
+    ) = None
+    lines: Annotated[LineSettings, Meta(description="its output lines; asked for with the guard `gpio`")] | None = None
+
+
+class GpioGuardSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The guard as a process on the Pi, `manchet guard`: it owns the output lines."""
+
+    estop_gpio: Annotated[
+        InGpio, Meta(description="the stop loop, normally closed to ground: high is pressed or broken")
+    ]
+    heartbeat_gpio: (
+        Annotated[Gpio, Meta(description="line that the guard's loop toggles, to the retriggerable monostable")] | None
+    ) = None
+    status_led_gpio: Annotated[Gpio, Meta(description="lit while armed, blinking when tripped")] | None = None
+    pwm_hz: Annotated[int, Meta(ge=25, le=100, description="of the pump's PWM")] = 50
+    without_heartbeat: (
+        Annotated[
+            Literal["no patient will be on this bench"],
+            Meta(description="the sentence that a bench without `heartbeat_gpio` has to say"),
+        ]
+        | None
+    ) = None
+
+
+class PicoGuardSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The guard as firmware on a Raspberry Pi Pico."""
+
+    port: Annotated[FilePath, Meta(description="serial port, as `/dev/manchet-guard` or `/dev/serial/by-id/...`")]
+    baud: Annotated[int, Meta(ge=57600, le=921600, description="of a UART; USB does not mind")] = 115200
 
 
 class GuardSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The guard that owns the outputs."""
 
-    kind: Annotated[Literal["simulated"], Meta(description="`simulated`: the real guard's code on simulated pins")]
+    kind: Annotated[
+        Literal["simulated", "gpio", "pico"],
+        Meta(
+            description="`simulated`: the real guard's code on simulated pins; `gpio`: a process on the Pi; "
+            "`pico`: a board"
+        ),
+    ]
+    gpio: Annotated[GpioGuardSettings, Meta(description="with kind `gpio`")] | None = None
+    pico: Annotated[PicoGuardSettings, Meta(description="with kind `pico`")] | None = None
+
+
+class PanelSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Button, lamp and buzzer at the bench. The stop is not here: it is the guard's."""
+
+    start_gpio: Annotated[InGpio, Meta(description="start and next, a contact to ground")] | None = None
+    lamp_red_gpio: Annotated[Gpio, Meta(description="of the RGB lamp")] | None = None
+    lamp_green_gpio: Annotated[Gpio, Meta(description="of the RGB lamp")] | None = None
+    lamp_blue_gpio: Annotated[Gpio, Meta(description="of the RGB lamp")] | None = None
+    buzzer_gpio: Annotated[Gpio, Meta(description="of the buzzer: a sounder driven by PWM")] | None = None
 
 
 class RegulatorTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -138,6 +234,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     regulator: Annotated[RegulatorTable, Meta(description="what the regulator may expect")] = RegulatorTable()
     limits: Annotated[LimitsTable, Meta(description="limits, tighter than the compiled-in ones")] = LimitsTable()
     mqtt: Annotated[MqttSettings, Meta(description="where it publishes")] = MqttSettings()
+    panel: Annotated[PanelSettings, Meta(description="button, lamp and buzzer at the bench")] | None = None
     simulated: Annotated[SimulatedSettings, Meta(description="physics in place of a bench")] | None = None
 
     def core_limits(self) -> hard.Limits:
@@ -170,10 +267,10 @@ def load(path: Path) -> Settings:
 def _check(settings: Settings, source: Path) -> None:
     taken: dict[tuple[int, int], int] = {}
     for number, cuff in enumerate(settings.cuffs, start=1):
-        place = (cuff.sensor.bus, cuff.sensor.address)
+        place = cuff.sensor.place
         if place in taken:
             must = f"another than that of cuffs[{taken[place]}] on the same bus: each cuff has a sensor of its own"
-            raise BadInput(source, f"cuffs[{number}].sensor.address", cuff.sensor.address, must)
+            raise BadInput(source, f"cuffs[{number}].sensor.address", place[1], must)
         taken[place] = number
     simulated = settings.simulated
     if settings.guard.kind == "simulated" and simulated is None:
@@ -181,6 +278,18 @@ def _check(settings: Settings, source: Path) -> None:
     for key in simulated.plant if simulated is not None else ():
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", key):
             raise BadInput(source, "simulated.plant", key, "keys of `manchet simulate --list-plant`")
+    guard = settings.guard
+    for kind, table in (("gpio", guard.gpio), ("pico", guard.pico)):
+        if guard.kind == kind and table is None:
+            raise BadInput(source, f"guard.{kind}", MISSING, f'given with guard.kind = "{kind}"')
+        if guard.kind != kind and table is not None:
+            raise BadInput(source, f"guard.{kind}", MISSING, f'left out unless guard.kind = "{kind}"')
+    for number, cuff in enumerate(settings.cuffs, start=1):
+        if guard.kind != "simulated" and cuff.sensor_b is None:
+            raise BadInput(source, f"cuffs[{number}].sensor_b", MISSING, f'given with guard.kind = "{guard.kind}"')
+        if (guard.kind == "gpio") is (cuff.lines is None):
+            must = 'given with guard.kind = "gpio", and with that alone'
+            raise BadInput(source, f"cuffs[{number}].lines", MISSING, must)
     mqtt = settings.mqtt
     if mqtt.password_file is not None and mqtt.username is None:
         raise BadInput(source, "mqtt.username", MISSING, "given with mqtt.password_file")
