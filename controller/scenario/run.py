@@ -94,6 +94,7 @@ class Lived:
     def __init__(self, scenario: Scenario, loop: asyncio.AbstractEventLoop) -> None:
         self.scenario = scenario
         self.tick_s = 1.0 / scenario.tick_hz
+        prescriptions = clinicians_prescriptions(scenario)  # first, because it may refuse
         plant = plant_of(scenario.limb, scenario.plant)
         places = tuple((1 + index, 0x28) for index in range(scenario.cuffs))
         self.bench: SimulatedBench = simulated_bench(loop.time, plant, scenario.lop_mmhg, scenario.seed, places)
@@ -121,7 +122,7 @@ class Lived:
             (self.publisher.offer,),
             notices=self.publisher.notices,
         )
-        self.supervisor = Supervisor(self.control, clinicians_prescriptions(scenario), scenario.seed)
+        self.supervisor = Supervisor(self.control, prescriptions, scenario.seed)
         self.schedule = Schedule(scenario.faults, self)
         for after in (self.schedule.after, self.supervisor.after, self.patient.after, self.measure.after, self._after):
             self.control.watch(after)
@@ -227,6 +228,7 @@ async def _live(
     stack: ExitStack,
 ) -> dict[str, Any]:
     lived = Lived(scenario, loop)
+    stack.callback(lived.journal.close)
     look(lived)
     if scenario.trace is not None:
         _write_trace(lived, scenario.trace, stack)
@@ -245,7 +247,6 @@ async def _live(
     prescription = clinicians_prescriptions(scenario)[0]
     told = lived.measure.result(loop.time())
     wall_of = {"wall_s": round(wall_s, 3), "x_real_time": round(loop.time() / wall_s, 1)}
-    lived.journal.close()
     return {
         "outcome": told.pop("outcome"),
         "duration_s": told.pop("duration_s"),

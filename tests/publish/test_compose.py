@@ -113,9 +113,11 @@ def test_recording_publisher_has_every_event_in_order(
         await running
 
     asyncio.run(run())
+    left = journal.next_event()
+    journal.close()
     events = [msgspec.json.decode(payload) for topic, payload in publisher.kept if topic == "event"]
     assert [event["seq"] for event in events] == list(range(1, 301))
     assert [event["data"]["repetitions"] for event in events] == list(range(1, 301))
-    assert journal.next_event() is None
+    assert left is None
     assert publisher.counts["event"] == 300
     assert msgspec.json.decode(publisher.last["status"])["state"] == "disconnected"

@@ -39,8 +39,10 @@ class Disk:
 
 
 @pytest.fixture
-def journal(tmp_path: Path, origin: Origin) -> Journal:
-    return Journal(tmp_path / "journal.db", origin)
+def journal(tmp_path: Path, origin: Origin) -> Iterator[Journal]:
+    made = Journal(tmp_path / "journal.db", origin)
+    yield made
+    made.close()
 
 
 @pytest.fixture
