@@ -1,0 +1,150 @@
+"""The units, held against systemd's own tools: nothing unknown in them, nothing they do not need within their reach.
+
+`systemd-analyze verify` exits 0 for a misspelt key, so what it prints is what is judged. It wants every command to
+exist: the units are read with their own folder under /opt/manchet moved to one of the test's, and nothing else changed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SYSTEMD = Path(__file__).resolve().parents[2] / "systemd"
+UNITS = ("manchet-guard.service", "manchet.service")
+ANALYZE = shutil.which("systemd-analyze")
+needs_systemd = pytest.mark.usefixtures("systemd_analyze")
+
+
+@pytest.fixture
+def systemd_analyze() -> None:
+    if ANALYZE is None:
+        if os.environ.get("CI"):
+            pytest.fail("needs systemd-analyze (package systemd), and CI must have it", pytrace=False)
+        pytest.skip("needs systemd-analyze (package systemd)")
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """A folder with both units, whose commands exist and do nothing."""
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    command = binaries / "manchet"
+    command.write_text("#!/bin/sh\n", encoding="utf-8")
+    command.chmod(0o755)
+    folder = tmp_path / "units"
+    folder.mkdir()
+    for name in UNITS:
+        text = (SYSTEMD / name).read_text(encoding="utf-8")
+        assert "/opt/manchet/bin/" in text
+        (folder / name).write_text(text.replace("/opt/manchet/bin/", f"{binaries}/"), encoding="utf-8")
+    return folder
+
+
+def analyze(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    assert ANALYZE is not None
+    return subprocess.run(
+        [ANALYZE, *map(str, words)], capture_output=True, text=True, timeout=60, check=False, env=os.environ
+    )
+
+
+def of(name: str) -> dict[str, list[str]]:
+    """A unit's settings; a key may stand several times."""
+    settings: dict[str, list[str]] = {}
+    for line in (SYSTEMD / name).read_text(encoding="utf-8").splitlines():
+        if line and line[0] not in "#;[":
+            key, _, value = line.partition("=")
+            settings.setdefault(key, []).append(value)
+    return settings
+
+
+@needs_systemd
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [("WatchdogSec=2", "WatchdgSec=2"), ("CPUSchedulingPolicy=rr", "CPUSchedulingPolicy=fast"), ("/bin/", "/nib/")],
+)
+def test_a_mistake_in_a_unit_is_seen(units: Path, right: str, wrong: str) -> None:
+    unit = units / "manchet.service"
+    unit.write_text(unit.read_text(encoding="utf-8").replace(right, wrong), encoding="utf-8")
+    assert analyze("verify", unit).stderr.strip()
+
+
+@needs_systemd
+def test_systemd_finds_nothing_to_say_about_the_units(units: Path) -> None:
+    said = analyze("verify", *(units / name for name in UNITS))
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", UNITS)
+def test_what_a_unit_leaves_open_is_little(units: Path, name: str) -> None:
+    said = analyze("security", "--offline=yes", "--threshold=25", "--no-pager", units / name)
+    assert said.returncode == 0, said.stdout
+    bare = units / "bare.service"
+    bare.write_text("[Service]\nExecStart=/bin/true\n", encoding="utf-8")
+    assert analyze("security", "--offline=yes", "--threshold=25", "--no-pager", bare).returncode == 1
+
+
+def test_the_process_that_raises_the_alarm_outlives_the_guard() -> None:
+    controller = of("manchet.service")
+    assert controller["Wants"] == controller["After"] == ["manchet-guard.service"]
+    assert not {"BindsTo", "Requires", "Requisite", "PartOf"} & (controller.keys() | of("manchet-guard.service").keys())
+    # `safe` without words ends a controller whose guard does not answer: never from the guard's own unit
+    assert of("manchet-guard.service")["ExecStopPost"] == ["/opt/manchet/bin/manchet safe --lines"]
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_that_stops_leaves_the_sockets_of_the_other(name: str) -> None:
+    """systemd removes a RuntimeDirectory= with the unit that stops, unless told to keep it."""
+    unit = of(name)
+    assert unit["RuntimeDirectory"] == unit["StateDirectory"] == ["manchet"]
+    assert unit["RuntimeDirectoryPreserve"] == ["yes"]
+    # another owner than the folder has, and systemd would give everything in it to the new one
+    assert (unit["User"], unit["Group"], unit["RuntimeDirectoryMode"]) == (["manchet"], ["manchet"], ["0700"])
+    (line,) = re.findall(r"^d .*$", (SYSTEMD / "tmpfiles.conf").read_text(encoding="utf-8"), re.MULTILINE)
+    assert line.split() == ["d", "/run/manchet", "0700", "manchet", "manchet", "-"]
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_crash_loop_ends_and_every_end_is_made_safe(name: str) -> None:
+    unit = of(name)
+    assert unit["Type"] == ["notify"]
+    assert unit["Restart"] == ["on-failure"]
+    assert int(unit["StartLimitBurst"][0]) * float(unit["RestartSec"][0]) < float(unit["StartLimitIntervalSec"][0])
+    assert "manchet safe" in unit["ExecStopPost"][0]
+    assert unit["CPUSchedulingPolicy"] == ["rr"]
+    assert unit["CPUSchedulingResetOnFork"] == ["yes"]
+    assert unit["LimitCORE"] == ["0"]  # a core file would hold up what comes after the end
+
+
+def test_the_guard_goes_before_the_controller_and_no_network_reaches_it() -> None:
+    guard, controller = of("manchet-guard.service"), of("manchet.service")
+    assert int(guard["CPUSchedulingPriority"][0]) > int(controller["CPUSchedulingPriority"][0])
+    assert guard["RestrictAddressFamilies"] == ["AF_UNIX"]
+    assert guard["IPAddressDeny"] == ["any"]
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        ("bench-gpio.toml", True),
+        ("bench-pico.toml", False),
+        ("bench-simulated.toml", False),
+    ],
+)
+def test_the_guard_unit_starts_where_the_guard_is_a_process(config: str, wanted: bool) -> None:
+    (condition,) = of("manchet-guard.service")["ExecCondition"]
+    program, options, pattern, path = re.fullmatch(r'(\S+) (\S+) "(.*)" (\S+)', condition).groups()  # type: ignore[union-attr]
+    assert (program, path) == ("/usr/bin/grep", "/etc/manchet/bench.toml")
+    found = subprocess.run([Path(program).name, options, pattern, SYSTEMD.parent / "config" / config], check=False)
+    assert found.returncode == (0 if wanted else 1)
+
+
+def test_the_limits_of_the_watchdogs() -> None:
+    assert of("manchet.service")["WatchdogSec"] == ["2"]
+    assert of("manchet.service")["TimeoutStopSec"] == of("manchet-guard.service")["TimeoutStopSec"] == ["10"]
+    assert of("watchdog.conf")["RuntimeWatchdogSec"] == ["10"]  # bcm2835_wdt takes 15 s at most
