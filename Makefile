@@ -36,9 +36,11 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m controller.documents --check
+	$(BIN)/python -m firmware_bridge.wiring --check
 
 docs: $(STAMP)
 	$(BIN)/python -m controller.documents
+	$(BIN)/python -m firmware_bridge.wiring
 
 pictures: $(STAMP)
 	$(BIN)/python -m controller.cli.picture
