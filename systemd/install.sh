@@ -148,12 +148,14 @@ install_wheel() {
             refuse "the wheel could not be built; what pip said is above. Run this again when it is mended"
         wheel=$(echo "$built"/manchet-*.whl)
     fi
+    extras=pi
+    [ "$GUARD" != pico ] || extras=pi,flash
     # first with what it needs, then itself once more: the same version may hold other code
-    { "$python" -m pip --disable-pip-version-check install --quiet --upgrade "${wheel}[pi]" &&
+    { "$python" -m pip --disable-pip-version-check install --quiet --upgrade "${wheel}[$extras]" &&
         "$python" -m pip --disable-pip-version-check install --quiet --force-reinstall --no-deps "$wheel"; } ||
         refuse "the wheel could not be installed; what pip said is above. Run this again when it is mended"
     [ -z "$built" ] || rm -rf -- "$built"
-    say "installed: $(basename -- "$wheel") with extra pi"
+    say "installed: $(basename -- "$wheel") with extra $extras"
 }
 
 lay_configuration() {

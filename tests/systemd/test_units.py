@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from controller.bedside.paths import state_folder
+
 SYSTEMD = Path(__file__).resolve().parents[2] / "systemd"
 UNITS = ("manchet-guard.service", "manchet.service")
 ANALYZE = shutil.which("systemd-analyze")
@@ -93,8 +95,8 @@ def test_the_process_that_raises_the_alarm_outlives_the_guard() -> None:
     controller = of("manchet.service")
     assert controller["Wants"] == controller["After"] == ["manchet-guard.service"]
     assert not {"BindsTo", "Requires", "Requisite", "PartOf"} & (controller.keys() | of("manchet-guard.service").keys())
-    # `safe` without words ends a controller whose guard does not answer: never from the guard's own unit
-    assert of("manchet-guard.service")["ExecStopPost"] == ["/opt/manchet/bin/manchet safe --lines"]
+    # `safe` ends a controller whose guard does not answer: never from the guard's own unit
+    assert of("manchet-guard.service")["ExecStopPost"] == ["/opt/manchet/bin/manchet lines-low"]
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -106,7 +108,7 @@ def test_a_unit_that_stops_leaves_the_sockets_of_the_other(name: str) -> None:
     # another owner than the folder has, and systemd would give everything in it to the new one
     assert (unit["User"], unit["Group"], unit["RuntimeDirectoryMode"]) == (["manchet"], ["manchet"], ["0700"])
     lines = re.findall(r"^d .*$", (SYSTEMD / "tmpfiles.conf").read_text(encoding="utf-8"), re.MULTILINE)
-    assert lines == ["d /run/manchet 0700 manchet manchet -", "d /var/lib/manchet 0700 manchet manchet -"]
+    assert lines[0] == "d /run/manchet 0700 manchet manchet -"
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -115,7 +117,8 @@ def test_a_crash_loop_ends_and_every_end_is_made_safe(name: str) -> None:
     assert unit["Type"] == ["notify"]
     assert unit["Restart"] == ["on-failure"]
     assert int(unit["StartLimitBurst"][0]) * float(unit["RestartSec"][0]) < float(unit["StartLimitIntervalSec"][0])
-    assert "manchet safe" in unit["ExecStopPost"][0]
+    assert re.search("manchet (safe|lines-low)", unit["ExecStopPost"][0])
+    assert unit["RestartPreventExitStatus"] == ["2"]  # bad input, as in `manchet --help`
     assert unit["CPUSchedulingPolicy"] == ["rr"]
     assert unit["CPUSchedulingResetOnFork"] == ["yes"]
     assert unit["LimitCORE"] == ["0"]  # a core file would hold up what comes after the end
@@ -144,7 +147,18 @@ def test_the_guard_unit_starts_where_the_guard_is_a_process(config: str, wanted:
     assert found.returncode == (0 if wanted else 1)
 
 
+def test_by_hand_the_user_finds_the_state_of_the_services() -> None:
+    """`systemd-sysusers` gives the home, `systemd-tmpfiles` leads from there to where STATE_DIRECTORY points."""
+    users, folders = ((SYSTEMD / f"{name}.conf").read_text(encoding="utf-8") for name in ("sysusers", "tmpfiles"))
+    (home,) = re.findall(r'^u manchet - ".*" (\S+)$', users, re.MULTILINE)
+    by_hand = state_folder({"HOME": home}).relative_to(Path.home())
+    made = {line.split()[1]: line.split() for line in folders.splitlines() if line[0] in "dL"}
+    assert made[f"{home}/{by_hand}"] == ["L", f"{home}/{by_hand}", "-", "-", "-", "-", "/var/lib/manchet"]
+    for folder in (home, *(f"{home}/{part}" for part in by_hand.parents[:-1])):
+        assert made[folder][2:] == ["0700", "manchet", "manchet", "-"]
+
+
 def test_the_limits_of_the_watchdogs() -> None:
-    assert of("manchet.service")["WatchdogSec"] == ["2"]
+    assert of("manchet.service")["WatchdogSec"] == of("manchet-guard.service")["WatchdogSec"] == ["2"]
     assert of("manchet.service")["TimeoutStopSec"] == of("manchet-guard.service")["TimeoutStopSec"] == ["10"]
     assert of("watchdog.conf")["RuntimeWatchdogSec"] == ["10"]  # bcm2835_wdt takes 15 s at most
