@@ -6,10 +6,12 @@ exist: the units are read with their own folder under /opt/manchet moved to one 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -162,3 +164,32 @@ def test_the_limits_of_the_watchdogs() -> None:
     assert of("manchet.service")["WatchdogSec"] == of("manchet-guard.service")["WatchdogSec"] == ["2"]
     assert of("manchet.service")["TimeoutStopSec"] == of("manchet-guard.service")["TimeoutStopSec"] == ["10"]
     assert of("watchdog.conf")["RuntimeWatchdogSec"] == ["10"]  # bcm2835_wdt takes 15 s at most
+
+
+COMMANDS = sorted(
+    {
+        command
+        for name in UNITS
+        for key in ("ExecStart", "ExecStopPost")
+        for line in of(name)[key]
+        for command in re.findall(r"/opt/manchet/bin/manchet ([a-z-]+)", line)
+    }
+)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_a_unit_calls_is_a_command(command: str, tmp_path: Path) -> None:
+    if command in ("guard", "lines-low") and importlib.util.find_spec("controller.cli.guard") is None:
+        pytest.skip("this tree has no guard process")
+    words = [command]
+    if command == "lines-low":  # takes no option; in empty folders it has nothing to do
+        if Path("/run/manchet").exists():
+            pytest.skip("a bench is installed here, whose lines are not this test's")
+    else:
+        words.append("--help")
+    environ = {**os.environ, "RUNTIME_DIRECTORY": str(tmp_path), "HOME": str(tmp_path)}
+    ran = subprocess.run(
+        [sys.executable, "-m", "controller", *words], env=environ, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
