@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -q --no-header -n $(CORES) --dist worksteal
 LOOSE := tests/core/test_safety_any_input.py tests/core/test_safety_plants.py
 GATED := tests/core tests/firmware_bridge/test_guard.py tests/firmware_bridge/test_wire.py
 
-.PHONY: demo test sweep unit check docs pictures bench clean
+.PHONY: demo test sweep unit check docs pictures bench install uninstall clean
 
 demo: $(STAMP)
 	$(BIN)/manchet demo
@@ -36,15 +36,26 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m controller.documents --check
+	$(BIN)/python -m firmware_bridge.wiring --check
 
 docs: $(STAMP)
 	$(BIN)/python -m controller.documents
+	$(BIN)/python -m firmware_bridge.wiring
 
 pictures: $(STAMP)
 	$(BIN)/python -m controller.cli.picture
 
 bench: $(STAMP)
 	$(BIN)/manchet bench
+
+# On a Raspberry Pi: two services under systemd. GUARD=pico for a bench with a Pico; DESTDIR=... to look at it first.
+GUARD ?= gpio
+
+install:
+	@PYTHON='$(PYTHON)' DESTDIR='$(DESTDIR)' systemd/install.sh install --guard '$(GUARD)'
+
+uninstall:
+	@DESTDIR='$(DESTDIR)' systemd/install.sh uninstall
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Manchet needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
