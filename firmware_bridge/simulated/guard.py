@@ -200,7 +200,7 @@ class SimulatedGuard:
             guard.on_bytes(data, now_ms)
         b = self._b
         for channel, sensor in enumerate(self._sensors):
-            read = _convert(sensor, at_s)
+            read = _convert(sensor, at_s, b[channel])
             b[channel] = wire.NO_READING if self.b_missing[channel] else read
         guard.tick(now_ms, b, not self.estop_open)
         self._last_pass_s = at_s
@@ -252,10 +252,11 @@ class SimulatedTransport:
         return board.to_host.take(now_s)
 
 
-def _convert(sensor: Sensor, at_s: float) -> int:
-    """The conversion started a pass ago, in tenths of a mmHg; the next one is started."""
+def _convert(sensor: Sensor, at_s: float, last_dmmhg: int) -> int:
+    """The conversion started a pass ago, in tenths of a mmHg, the last one while it goes on; the next is started."""
     try:
-        b_dmmhg = round(sensor.read(at_s).pressure_mmhg * 10.0)
+        reading = sensor.read(at_s)
+        b_dmmhg = last_dmmhg if reading is None else round(reading.pressure_mmhg * 10.0)
     except SensorFault:
         b_dmmhg = wire.NO_READING
     try:
