@@ -28,7 +28,7 @@ import msgspec
 
 from firmware_bridge.firmware import wire
 
-from . import __version__
+from . import __version__, hardware
 from .bedside.lock import BenchLock, BenchTaken
 from .bedside.notify import Notifier
 from .bedside.paths import FolderRefused, control_socket, make_private, runtime_folder, state_folder
@@ -296,9 +296,10 @@ def _publisher(settings: Settings, origin: Origin, outbox: Outbox, speed: float)
 def _simulated(settings: Settings, loop: asyncio.AbstractEventLoop) -> SimulatedBench:
     simulated = settings.simulated
     assert simulated is not None  # settings.load saw to it: the only kind of guard there is so far
-    places = tuple(cuff.sensor.place for cuff in settings.cuffs)
+    sensors = tuple(cuff.sensor for cuff in settings.cuffs)
+    sensors_b = tuple(cuff.sensor_b for cuff in settings.cuffs)
     plant = plant_of(simulated.limb, simulated.plant)
-    return simulated_bench(loop.time, plant, simulated.lop_mmhg, simulated.seed, places)
+    return simulated_bench(loop.time, plant, simulated.lop_mmhg, simulated.seed, sensors, sensors_b)
 
 
 def boot_state(cuffs: int, core: CoreSettings, now_s: float, recalled: Recalled) -> CoreState:
@@ -346,6 +347,7 @@ def run(config: Path) -> int:
     """Serve the bench of this file until SIGTERM or Ctrl-C. Returns the exit code; complaints are one line."""
     try:
         settings = load(config)
+        hardware.check(settings, config)
         check_plant(settings, config)
         runtime, state = make_private(runtime_folder()), state_folder()
         journal = Path(settings.journal) if settings.journal is not None else state / f"{settings.bench_id}.sqlite"
