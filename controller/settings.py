@@ -299,9 +299,29 @@ def _check(settings: Settings, source: Path) -> None:
         if (guard.kind == "gpio") is (cuff.lines is None):
             must = 'given with guard.kind = "gpio", and with that alone'
             raise BadInput(source, f"cuffs[{number}].lines", MISSING, must)
+    _check_lines(settings, source)
     mqtt = settings.mqtt
     if mqtt.password_file is not None and mqtt.username is None:
         raise BadInput(source, "mqtt.username", MISSING, "given with mqtt.password_file")
+
+
+def _check_lines(settings: Settings, source: Path) -> None:
+    """Each line has one purpose, and a guard on GPIO has the monostable that vents when it hangs."""
+    gpio = settings.guard.gpio
+    if gpio is not None and gpio.heartbeat_gpio is None and gpio.without_heartbeat is None:
+        must = "given: a guard that hangs is vented by its monostable alone (or guard.gpio.without_heartbeat says that "
+        raise BadInput(source, "guard.gpio.heartbeat_gpio", MISSING, must + "no patient will be on this bench)")
+    tables: list[tuple[str, Struct | None]] = [
+        (f"cuffs[{number}].lines", cuff.lines) for number, cuff in enumerate(settings.cuffs, start=1)
+    ]
+    tables += [("guard.gpio", gpio), ("panel", settings.panel)]
+    taken: dict[int, str] = {}
+    for name, table in tables:
+        for key, line in structs.asdict(table).items() if table is not None else ():
+            if key.endswith("_gpio") and line is not None:
+                if line in taken:
+                    raise BadInput(source, f"{name}.{key}", line, f"another than {taken[line]}: a line has one purpose")
+                taken[line] = f"{name}.{key}"
 
 
 def _with_paths_from(settings: Settings, folder: Path) -> Settings:
