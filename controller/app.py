@@ -28,7 +28,7 @@ import msgspec
 
 from firmware_bridge.firmware import wire
 
-from . import __version__, hardware
+from . import __version__, calibration, hardware
 from .bedside.lock import BenchLock, BenchTaken
 from .bedside.notify import Notifier
 from .bedside.paths import FolderRefused, control_socket, make_private, runtime_folder, state_folder
@@ -64,6 +64,7 @@ class Place:
 
     socket: Path
     journal: Path
+    state: Path | None = None  # where the calibration is kept; None: there is none
 
 
 class Service:
@@ -87,6 +88,7 @@ class Service:
         self._loop = loop
         self._asked_to_end = asyncio.Event()
         self._notifier = Notifier()
+        standing = calibration.standing(settings, place.state, datetime.now(UTC).date())
         origin = Origin(settings.bench_id, token_hex(4), time.time, clock_synced)
         journal = Journal(place.journal, origin)
         recalled = journal.recall()
@@ -95,8 +97,9 @@ class Service:
         self.bench = _simulated(settings, loop)
         self.report = SessionReport(origin, __version__, self._deliver)
         limits = settings.core_limits()
-        core = CoreSettings(Bench(limits, settings.require_panel), settings.core_regulator())
-        self._calibration = calibration_notices(settings)
+        core = CoreSettings(Bench(limits, settings.require_panel, standing.uncalibrated), settings.core_regulator())
+        self._calibration = calibration_notices(standing)
+        self._calibrated_on = standing.calibrated_on
         self._broken = (Notice("boot_fault", detail=recalled.broken),) if recalled.broken else ()
         self.socket = CommandSocket(place.socket, self._submit, speed)
         watchers = (Patient(self.bench.limbs).after, self.report.after, *((watch,) if watch is not None else ()))
@@ -142,7 +145,7 @@ class Service:
         sensors = []
         for index, cuff in enumerate(self.settings.cuffs):
             sensor = self.bench.hardware.sensors[index]
-            day = cuff.sensor.calibrated_on
+            day = self._calibrated_on[index]
             sensors.append(
                 SensorInfo(
                     cuff=index + 1,
@@ -318,14 +321,9 @@ def boot_state(cuffs: int, core: CoreSettings, now_s: float, recalled: Recalled)
     return initial(cuffs, core, now_s, clocks, fault, past_unknown=bool(recalled.broken))
 
 
-def calibration_notices(settings: Settings) -> tuple[Notice, ...]:
+def calibration_notices(standing: calibration.Standing) -> tuple[Notice, ...]:
     """A sensor whose check is due."""
-    today = datetime.now(UTC).date()
-    return tuple(
-        Notice("calibration_overdue", detail=f"sensor A of cuff {number}, due on {due.isoformat()}")
-        for number, cuff in enumerate(settings.cuffs, start=1)
-        if (due := cuff.sensor.calibration_due_on) is not None and due <= today
-    )
+    return tuple(Notice("calibration_overdue", detail=one) for one in standing.overdue)
 
 
 def causes(failure: BaseException) -> list[BaseException]:
@@ -351,14 +349,14 @@ def run(config: Path) -> int:
         check_plant(settings, config)
         runtime, state = make_private(runtime_folder()), state_folder()
         journal = Path(settings.journal) if settings.journal is not None else state / f"{settings.bench_id}.sqlite"
-        place = Place(control_socket(runtime, settings.bench_id), journal)
+        place = Place(control_socket(runtime, settings.bench_id), journal, state)
         with BenchLock(runtime, settings.bench_id):
             digest = sha256(config.read_bytes()).hexdigest()
             with asyncio.Runner(loop_factory=real_loop) as runner:
                 return runner.run(_serve(settings, place, digest))
     except BadInput as error:
         return _complain(str(error), 2)
-    except (BenchTaken, FolderRefused, JournalVersionError, OSError, sqlite3.Error) as error:
+    except (BenchTaken, FolderRefused, JournalVersionError, calibration.Misfit, OSError, sqlite3.Error) as error:
         return _complain(str(error), 1)
 
 

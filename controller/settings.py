@@ -7,7 +7,6 @@ names file and key. `CONFIG.md` is generated from these structs: `python -m cont
 from __future__ import annotations
 
 import re
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -82,8 +81,6 @@ class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
-    calibrated_on: Annotated[date, Meta(description="day of its last check against a reference")] | None = None
-    calibration_due_on: Annotated[date, Meta(description="from this day on a low alarm asks for a check")] | None = None
 
     @property
     def place(self) -> tuple[int, int]:
