@@ -190,6 +190,14 @@ def test_what_can_be_is_taken(tmp_path: Path, cuffs: list[tuple[str, str]], guar
     assert hardware.warnings(settings, tmp_path) == ()
 
 
+@pytest.mark.parametrize("name", ["bench-simulated", "bench-simulated-two-cuffs"])
+def test_the_shipped_simulated_benches_are_taken(name: str, tmp_path: Path) -> None:
+    path = Path(__file__).resolve().parents[1] / "config" / f"{name}.toml"
+    settings = load_settings(path)
+    hardware.check(settings, path, system(tmp_path, i2c_1=100_000))
+    assert hardware.warnings(settings, tmp_path / "nowhere") == (), "its buses are simulated too"
+
+
 def test_check_config_says_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, path = bench(tmp_path, *TWO_ON_ONE)
     assert execute(["check-config", str(path)]) == 0

@@ -206,3 +206,13 @@ def test_supply_and_configuration_once_a_second_and_one_tick_without_a_sample() 
     assert bus.said.count("01") == 6, "read back whenever it is written"
     times = [one.at_s for one in taken if one is not None]
     assert max(later - earlier for earlier, later in pairwise(times)) < 0.021
+
+
+def test_with_a_supply_that_is_known_every_tick_has_a_sample_and_the_configuration_is_looked_at() -> None:
+    bus = Converter()
+    sensor = Mpx5050(bus, supply_v=5.0)
+    sensor.start(0.0)
+    for tick in range(1, 300):
+        assert sensor.read(tick * 0.01) is not None
+        sensor.start(tick * 0.01)
+    assert (bus.said.count("0140e3"), bus.said.count("01")) == (1, 3)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Any, get_args
 
 import pytest
 
 from controller.core.model import Phase
+from controller.hardware import FAMILIES, sensor
 from controller.prescription.protocol import load_protocol
 from controller.scenario.faults import FAULTS, Planned, possible
 from controller.scenario.run import Scenario, run_scenario
-from controller.settings import SensorKind
+from controller.settings import SensorKind, SensorSettings
+from controller.simulation import device_for
+from firmware_bridge.simulated.bus import SimulatedBus
 
 MEDIUM = load_protocol(Path(__file__).with_name("medium.toml"))
 SHORT = load_protocol(Path(__file__).parents[1] / "faults" / "short.toml")
@@ -33,6 +37,32 @@ def in_band(result: dict[str, Any]) -> float:
     """Time within 10 % of the target, as a share of all sets."""
     times = [one["time_in_10pct"] for one in result["sets"]]
     return sum(times) / len(times)
+
+
+FITTED = [
+    SensorSettings(bus=1, kind=kind, part=part)  # type: ignore[arg-type]
+    for kind, family in FAMILIES.items()
+    for part in family.parts
+] + [SensorSettings(bus=1, kind="mpx5050", divider=True), SensorSettings(bus=1, kind="mpx5050", supply_v=5.0)]
+
+
+@pytest.mark.parametrize("fitted", FITTED, ids=lambda one: f"{one.kind}-{one.part}-{one.divider}-{one.supply_v}")
+def test_driver_and_device_of_every_part_agree(fitted: SensorSettings) -> None:
+    """They were written apart, each from the datasheet."""
+    now_s, true_mmhg = 0.0, 0.0
+    bus = SimulatedBus(lambda: now_s)
+    bus.devices[fitted.place[1]] = device_for(fitted, lambda _now_s: true_mmhg, Random(0), 0.0, 0.0)
+    driver = sensor(bus, fitted, "sensor A")
+    for true_mmhg in (0.0, 30.0, 150.0, 290.0):
+        taken = []
+        for _ in range(10):
+            now_s += 0.01
+            driver.start(now_s)
+            now_s += 0.01
+            taken.append(driver.read(now_s))
+        last = [one for one in taken if one is not None][-1]
+        assert last.pressure_mmhg == pytest.approx(true_mmhg, abs=0.05)
+        assert 0.0 < now_s - last.at_s < 0.05
 
 
 @pytest.fixture(scope="module")
