@@ -64,6 +64,7 @@ class Scenario:
     plant: Mapping[str, float] = field(default_factory=dict)
     faults: tuple[Planned, ...] = ()
     sensor: SensorKind = "abp2"  # A of each cuff
+    sensor_b: SensorKind = "abp2"
     tick_hz: int = 100
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
     trace: Path | None = None
@@ -98,7 +99,10 @@ class Lived:
         self.tick_s = 1.0 / scenario.tick_hz
         plant = plant_of(scenario.limb, scenario.plant)
         sensors = tuple(SensorSettings(bus=1 + index, kind=scenario.sensor) for index in range(scenario.cuffs))
-        self.bench: SimulatedBench = simulated_bench(loop.time, plant, scenario.lop_mmhg, scenario.seed, sensors)
+        sensors_b = (SensorSettings(bus=0, kind=scenario.sensor_b),) * scenario.cuffs  # each on a bus of its own
+        self.bench: SimulatedBench = simulated_bench(
+            loop.time, plant, scenario.lop_mmhg, scenario.seed, sensors, sensors_b
+        )
         self.measure = Measure(self.bench.cuffs, self.bench.cuffs, self.tick_s)
         began = loop.time()
 

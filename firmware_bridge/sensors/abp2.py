@@ -7,18 +7,13 @@ Source: datasheet ABP2 32350268; Linux drivers/iio/pressure/abp2030pa.c.
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import Final
 
 from ..ports import I2CBus
 from .honeywell24 import Honeywell24, Span
 
-FRAME_BYTES: Final = 7
 OUTPUT_MIN: Final = 1_677_722  # 10 % of 2^24
 OUTPUT_MAX: Final = 15_099_494  # 90 %
-WARMTH: Final = Struct(">BH")
-WARMTH_AT: Final = 4
-CELSIUS_PER_COUNT: Final = 200.0 / 16_777_215
 SPANS_MMHG: Final = {  # full scale of the order codes that cover a cuff; 5 psi (258.6) and 400MG (300.0) do not
     "600MG": 450.0369,
     "060KG": 450.0369,
@@ -40,8 +35,4 @@ class Abp2(Honeywell24):
         if part not in SPANS_MMHG:
             raise ValueError(f"part = {part}: must be one of {', '.join(SPANS_MMHG)} (others end at 300 mmHg or below)")
         span = Span(OUTPUT_MIN, OUTPUT_MAX, SPANS_MMHG[part])
-        super().__init__(bus, address, name, span, span.full_scale_mmhg, FRAME_BYTES)
-
-    def _celsius(self) -> float:
-        high, low = WARMTH.unpack_from(self._frame, WARMTH_AT)
-        return float((high << 16 | low) * CELSIUS_PER_COUNT - 50.0)
+        super().__init__(bus, address, name, span, span.full_scale_mmhg, temperature=True)

@@ -26,6 +26,8 @@ CONVERSION_S: Final = 0.005
 LOWEST_MMHG: Final = -20.0  # a gauge that says less is broken, not in a vacuum [J]
 START: Final = (0xAA, 0x00, 0x00)
 WORD: Final = Struct(">I")  # status and pressure
+FRAME: Final = Struct(">IBH")  # and temperature, where there is one
+CELSIUS_PER_COUNT: Final = 200.0 / 16_777_215
 STATUS_MEANS: Final = {
     0x60: "still converting",
     0x44: "memory error, its calibration is lost",
@@ -60,8 +62,10 @@ class Span:
 class Honeywell24:
     """One sensor. `start` and `read` make one bus transfer each; the messages are made once."""
 
-    def __init__(self, bus: I2CBus, address: int, name: str, span: Span, highest_mmhg: float, frame_bytes: int) -> None:
-        """`highest_mmhg`: above it a count is no reading. `frame_bytes`: what the part gives, status first.
+    def __init__(
+        self, bus: I2CBus, address: int, name: str, span: Span, highest_mmhg: float, temperature: bool
+    ) -> None:
+        """`highest_mmhg`: above it a count is no reading. `temperature`: whether the part gives one.
 
         Raises:
             ValueError: no 7-bit address.
@@ -79,6 +83,8 @@ class Honeywell24:
         self._floor = span.counts(LOWEST_MMHG)
         self._top = span.counts(highest_mmhg)
         self._write = i2c_msg.write(address, START)
+        frame_bytes = FRAME.size if temperature else WORD.size
+        self._temperature = temperature
         self._read = i2c_msg.read(address, frame_bytes)
         self._frame = (c_ubyte * frame_bytes).from_address(addressof(self._read.buf.contents))
         self._started_at_s: float | None = None
@@ -106,15 +112,16 @@ class Honeywell24:
             self._bus.i2c_rdwr(self._read)
         except OSError as error:
             raise bus_fault(self.name, error) from error
-        word: int = WORD.unpack_from(self._frame)[0]
+        if self._temperature:
+            word, warm_high, warm_low = FRAME.unpack_from(self._frame)
+            celsius = (warm_high << 16 | warm_low) * CELSIUS_PER_COUNT - 50.0
+        else:
+            (word,) = WORD.unpack_from(self._frame)
+            celsius = nan
         counts = word - (GOOD << 24)
         if not self._floor <= counts <= self._top:
             raise self._refused(word)
-        return Reading(started_at_s, (counts - self._zero) * self._scale, counts, self._celsius())
-
-    def _celsius(self) -> float:
-        """The temperature in the frame that was read; NaN where there is none."""
-        return nan
+        return Reading(started_at_s, (counts - self._zero) * self._scale, counts, celsius)
 
     def _refused(self, word: int) -> SensorFault:
         """Why this status and these counts are no reading."""

@@ -14,7 +14,6 @@ from typing import Final
 from ..ports import I2CBus
 from .honeywell24 import Honeywell24, Span
 
-FRAME_BYTES: Final = 4
 OUTPUT_MIN: Final = 419_430  # 2.5 % of 2^24
 OUTPUT_MAX: Final = 3_774_874  # 22.5 %
 OVER_RANGE_MMHG: Final = 295.0  # [J] full scale less what its error may hide
@@ -35,4 +34,4 @@ class Mpr(Honeywell24):
                 f"part = {part}: must be {', '.join(SPANS_MMHG)} (others are absolute, or are not for cuffs)"
             )
         span = Span(OUTPUT_MIN, OUTPUT_MAX, SPANS_MMHG[part])
-        super().__init__(bus, address, name, span, OVER_RANGE_MMHG, FRAME_BYTES)
+        super().__init__(bus, address, name, span, OVER_RANGE_MMHG, temperature=False)

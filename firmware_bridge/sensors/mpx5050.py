@@ -13,7 +13,7 @@ Sources: datasheets MPX5050 and ADS1115; Linux drivers/iio/adc/ti-ads1015.c.
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, nan
 from struct import Struct
 from typing import Any, Final
 
@@ -45,7 +45,6 @@ OPEN_SHARE: Final = 4.813 / 5.0  # above full scale with all its error
 MMHG_PER_KPA: Final = 1000.0 / 133.322387415
 FULL_SCALE_MMHG: Final = 50.0 * MMHG_PER_KPA
 SPANS_MMHG: Final = {"MPX5050GP": FULL_SCALE_MMHG, "MPXV5050GP": FULL_SCALE_MMHG, "MPX5050D": FULL_SCALE_MMHG}
-NO_TEMPERATURE: Final = float("nan")
 
 
 def mmhg_at(volts: float, supply_v: float) -> float:
@@ -92,7 +91,7 @@ class Mpx5050:
         self._at_configuration = i2c_msg.write(address, (CONFIGURATION,))
         self._word = i2c_msg.read(address, WORD.size)
         self._measures_supply = supply_v is None
-        self._supply_v = supply_v
+        self._supply_v = nan if supply_v is None else supply_v
         self._supply_due_s = -inf
         self._selected = 0  # the configuration as it was written and read back; 0: not known
         self._selected_at_s = -inf
@@ -128,22 +127,20 @@ class Mpx5050:
             self._take_supply(volts, now_s)
             return None
         supply_v = self._supply_v
-        if supply_v is None:
-            raise SensorFault(f"{self.name}: its supply has not been measured yet")
         if not SMALLEST < counts < LARGEST:
             raise SensorFault(f"{self.name}: {counts} counts, the converter is at an end of its scale")
         share = volts / supply_v
-        if not SHORT_SHARE <= share <= OPEN_SHARE:
+        if not SHORT_SHARE <= share <= OPEN_SHARE:  # written so that a supply not known is a fault
             low_v, high_v = SHORT_SHARE * supply_v, OPEN_SHARE * supply_v
             raise SensorFault(
                 f"{self.name}: {volts:.3f} V, must be {low_v:.3f} to {high_v:.3f} V: a wire of the sensor is broken or"
                 " shorted, or the pressure is off its scale"
             )
-        return Reading(now_s - CONVERSION_S, mmhg_at(volts, supply_v), counts, NO_TEMPERATURE)
+        return Reading(now_s - CONVERSION_S, mmhg_at(volts, supply_v), counts, nan)
 
     def _take_supply(self, volts: float, now_s: float) -> None:
         if not SUPPLY_V[0] <= volts <= SUPPLY_V[1]:
-            self._supply_v = None
+            self._supply_v = nan
             raise SensorFault(
                 f"{self.name}: supply of {volts:.2f} V, must be {SUPPLY_V[0]} to {SUPPLY_V[1]} V (on AIN1)"
             )
