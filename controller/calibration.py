@@ -8,7 +8,9 @@ The guard corrects its sensor B itself, so what it was given has to be known: by
 guard, and by `run`, because a guard that was started before a calibration still judges by the old one. Whoever gives
 it says so with `handed_over`, which leaves a note beside the calibration.
 
-A simulated bench has no calibration and needs none. Whatever is missing or broken is a sentence and the vented side.
+Where the physics is simulated there is nothing to hold a sensor against: a bench with `[simulated]` needs no
+calibration, though one whose guard is real makes use of what there is. Whatever is missing or broken on any other bench
+is a sentence and the vented side.
 """
 
 from __future__ import annotations
@@ -136,11 +138,14 @@ def board_json(correction: Correction) -> dict[str, int]:
 
 
 def handed_over(settings: Settings, state: Path, corrections: Sequence[Correction]) -> None:
-    """Leave word of what the guard of this bench corrects its sensors B with from now on. Raises OSError."""
+    """Leave word of what the guard of this bench corrects its sensors B with from now on. Raises OSError, and then no
+    older word stands in its place."""
     lines = ["# Written by whatever gives the guard its corrections.", "version = 1"]
     for one in corrections:
         lines += ["", "[[corrections]]", f"gain = {one.gain!r}", f"offset_mmhg = {one.offset_mmhg!r}"]
-    write_whole(_note(settings, state), "\n".join(lines) + "\n")
+    path = _note(settings, state)
+    path.unlink(missing_ok=True)
+    write_whole(path, "\n".join(lines) + "\n")
 
 
 def in_guard(settings: Settings, state: Path) -> tuple[Correction, ...] | None:
@@ -198,6 +203,8 @@ def standing(settings: Settings, state: Path | None, today: date) -> Standing:
                 overdue.append(f"{sensor.name}, due on {due.isoformat()}")
     if not against:
         against += _against_guard(settings, state, entries)
+    if settings.simulated is not None:
+        against.clear()
     a = [sensor for sensor in sensors if sensor.channel == "A"]
     days = [
         entry.two_points.calibrated_on

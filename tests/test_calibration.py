@@ -171,6 +171,18 @@ def test_a_guard_that_judges_by_another_calibration_is_not_ready(
     assert bool(standing(settings, tmp_path, TODAY).uncalibrated) is bool(says)
 
 
+def test_word_that_cannot_be_left_leaves_no_older_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = whole(tmp_path)
+
+    def full(_fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        calibration.handed_over(settings, tmp_path, (Correction(1.01, 0.0),))
+    assert calibration.in_guard(settings, tmp_path) is None
+
+
 def test_a_note_of_the_guards_that_is_broken_is_no_note(tmp_path: Path) -> None:
     settings = whole(tmp_path)
     (tmp_path / "b1.guard-corrections.toml").write_text("version = 1\n[[corrections]]\ngain = nan\n")
@@ -315,6 +327,16 @@ def test_a_simulated_bench_needs_none(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("broken")
     found = standing(bench(tmp_path, SIMULATED), tmp_path, TODAY)
     assert (found.uncalibrated, found.overdue, found.a, found.calibrated_on) == ("", (), (Correction(),), (None,))
+
+
+def test_wires_that_end_in_simulated_physics_need_none_and_use_what_there_is(tmp_path: Path) -> None:
+    settings = bench(tmp_path, GPIO + "[simulated]\n")
+    assert standing(settings, None, TODAY).uncalibrated == ""
+    calibrate(fitted(settings)[0], tmp_path, points(residual_mmhg=9.0))
+    found = standing(settings, tmp_path, TODAY)
+    assert (found.uncalibrated, found.a) == ("", (Correction(1.0, 2.0),))
+    with pytest.raises(Misfit):
+        standing(bench(tmp_path, GPIO.replace("A-1", "A-2") + "[simulated]\n"), tmp_path, TODAY)
 
 
 def test_a_whole_bench_stands(tmp_path: Path) -> None:
