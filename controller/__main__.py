@@ -1,8 +1,9 @@
 """Where `manchet` and `python -m controller` begin.
 
-`safe` comes first and with the standard library only: it must work when nothing else does. Verbs without an option and
-`run --config FILE` come before the command line is built too: `stop` should not wait for it, and the control process
-should carry nothing of it. Every other form of them, `--help` and mistakes included, is the command line's.
+`safe` and `lines-low` come first and with the standard library only: they must work when nothing else does. Verbs
+without an option and `run`, `guard` or `world --config FILE` come before the command line is built too: `stop` should
+not wait for it, and the processes it makes should carry nothing of it. Every other form of them, `--help` and mistakes
+included, is the command line's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from .cli.safe import safe
 
         return safe()
+    if words == ["lines-low"]:
+        from .cli.lines import lines_low
+
+        return lines_low()
     if len(words) == 1:
         from .cli.say import PLAIN_VERBS, say_plainly
 
@@ -27,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from .cli.serve import serve
 
         return serve(words[2])
+    if len(words) == 3 and words[0] in ("guard", "world") and words[1] == "--config":
+        from .cli.guard import serve as be
+
+        return be(words[0], words[2])
     from .cli.app import execute
 
     return execute(words)

@@ -41,6 +41,7 @@ from .core.limb import LimbClock, LimbKey
 from .core.limits import TICK_LATE_S
 from .core.model import Command, EventKind, Finding, Happened, Limb, Notice, Phase, Scalar, Side, Snapshot, Verb
 from .core.step import CoreSettings, CoreState, Stepped, initial
+from .hardware import WiredBench, wired_bench
 from .messages import Info, Origin, Payload, SensorInfo, Session, Versions
 from .orders import Orders
 from .publish.compose import Outbox
@@ -92,14 +93,15 @@ class Service:
         recalled = journal.recall()
         self.journal = JournalThread(journal, time.time, speed)
         self.publisher = _publisher(settings, origin, self.journal, speed)
-        self.bench = _simulated(settings, loop)
+        self.bench = _bench(settings, loop, place.socket.parent)
         self.report = SessionReport(origin, __version__, self._deliver)
         limits = settings.core_limits()
         core = CoreSettings(Bench(limits, settings.require_panel), settings.core_regulator())
         self._calibration = calibration_notices(settings)
         self._broken = (Notice("boot_fault", detail=recalled.broken),) if recalled.broken else ()
         self.socket = CommandSocket(place.socket, self._submit, speed)
-        watchers = (Patient(self.bench.limbs).after, self.report.after, *((watch,) if watch is not None else ()))
+        moving = (Patient(self.bench.limbs).after,) if self.bench.limbs else ()
+        watchers = (*moving, self.report.after, *((watch,) if watch is not None else ()))
         self.control = Control(
             loop,
             self.bench.hardware,
@@ -293,9 +295,14 @@ def _publisher(settings: Settings, origin: Origin, outbox: Outbox, speed: float)
     return Publisher(broker, origin, outbox, speed)
 
 
+def _bench(settings: Settings, loop: asyncio.AbstractEventLoop, runtime: Path) -> SimulatedBench | WiredBench:
+    """What control drives: all of it in this process, or wires to a guard and to sensors."""
+    return _simulated(settings, loop) if settings.guard.kind == "simulated" else wired_bench(settings, runtime)
+
+
 def _simulated(settings: Settings, loop: asyncio.AbstractEventLoop) -> SimulatedBench:
     simulated = settings.simulated
-    assert simulated is not None  # settings.load saw to it: the only kind of guard there is so far
+    assert simulated is not None  # settings.load saw to it
     places = tuple(cuff.sensor.place for cuff in settings.cuffs)
     plant = plant_of(simulated.limb, simulated.plant)
     return simulated_bench(loop.time, plant, simulated.lop_mmhg, simulated.seed, places)
