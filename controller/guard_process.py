@@ -123,7 +123,7 @@ def _guard(settings: Settings, lines: GuardLines, factory: Any, path: Path, runt
     code = 1
     try:
         pins = GpioPins(lines, factory)
-        board = GuardBoard(pins, sensors_b(settings, runtime), 1 + randbelow(2**32 - 1), _clock())
+        board = GuardBoard(pins, sensors_b(settings, runtime), 1 + randbelow(2**32 - 1), _clock)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
             path.chmod(0o600)

@@ -28,6 +28,7 @@ from .firmware.guard import FIRMWARE, STATUS_PASSES, TICKS, Guard
 from .ports import Sensor, SensorFault
 
 PASS_S: Final = 0.01
+LONG_PASS_S: Final = 0.1  # the guard's own PASS_LATE_MS
 BLINK_PASSES: Final = 25  # of the status LED when tripped: 2 Hz
 CLIENTS_MAX: Final = 32  # [J]
 INTRODUCE_S: Final = 2.0  # [J] a connection that has not said by then what it is, is closed
@@ -54,33 +55,42 @@ class Pins(Protocol):
 
 
 class GuardBoard:
-    """One guard on its lines. Every call ends with the lines as the guard has them."""
+    """One guard on its lines. Every call ends with the lines as the guard has them.
 
-    def __init__(self, pins: Pins, sensors: Sequence[Sensor], boot_id: int, now_s: float) -> None:
+    A sensor's bus may hold a pass up. So the guard is told the time after its sensors were read, not the time at which
+    the pass began, and a pass that took too long gives the monostable no edge: else the first thing that a guard does
+    when its bus comes back would be to power the coils of a cuff that its monostable has let go of.
+    """
+
+    def __init__(self, pins: Pins, sensors: Sequence[Sensor], boot_id: int, clock: Callable[[], float]) -> None:
         """One sensor B a cuff; `boot_id`: 32 bits that no boot before had."""
         if not 1 <= len(sensors) <= 2:
             raise ValueError(f"{len(sensors)} sensors: must be one sensor B for each of 1 or 2 cuffs")
-        self.guard = Guard(boot_id, len(sensors), _ms(now_s))
+        self.guard = Guard(boot_id, len(sensors), _ms(clock()))
+        self._clock = clock
         self._pins = pins
         self._sensors = tuple(sensors)
         self._b = [wire.NO_READING] * 2
         self._passes = 0
 
-    def take(self, data: bytes, now_s: float) -> None:
+    def take(self, data: bytes) -> None:
         """What the host sent, between two passes: it may renew a lease or end it, and the lines follow at once."""
-        self.guard.on_bytes(data, _ms(now_s))
+        self.guard.on_bytes(data, _ms(self._clock()))
         self._drive()
 
-    def one_pass(self, now_s: float, data: bytes = b"") -> bytes:
+    def one_pass(self, data: bytes = b"") -> bytes:
         """Take bytes, read B, decide, set the lines, give the monostable its edge. What is to be sent to the host."""
-        guard = self.guard
+        guard, clock = self.guard, self._clock
+        began_s = clock()
         if data:
-            guard.on_bytes(data, _ms(now_s))
+            guard.on_bytes(data, _ms(began_s))
         for channel, sensor in enumerate(self._sensors):
-            self._b[channel] = _convert(sensor, now_s)
-        guard.tick(_ms(now_s), self._b, self._pins.estop_ok())
+            self._b[channel] = _convert(sensor, clock())
+        estop_ok = self._pins.estop_ok()
+        guard.tick(_ms(clock()), self._b, estop_ok)
         self._drive()
-        self._pins.beat()
+        if 0.0 <= clock() - began_s <= LONG_PASS_S:
+            self._pins.beat()
         self._passes += 1
         blink = guard.state == wire.TRIPPED and self._passes // BLINK_PASSES % 2 == 0
         self._pins.show(guard.state == wire.ARMED or blink)
@@ -147,7 +157,7 @@ class GuardServer:
         finally:
             self._board.trip()
             for _ in range(STATUS_PASSES):  # until it says so
-                self._tell(self._board.one_pass(self._clock()))
+                self._tell(self._board.one_pass())
             for client in self._clients:
                 client.connection.close()
             self._clients.clear()
@@ -165,7 +175,7 @@ class GuardServer:
                 whole = int((now_s - self._due_s) / PASS_S) + 1
                 self.missed += whole
                 self._due_s += whole * PASS_S
-            self._tell(self._board.one_pass(now_s))
+            self._tell(self._board.one_pass())
             self._close_the_unknown(now_s)
             if self._after_pass is not None:
                 self._after_pass()
@@ -212,7 +222,7 @@ class GuardServer:
                 self._close(client)
                 return
             if client is self._host:
-                self._board.take(data, self._clock())
+                self._board.take(data)
             else:
                 self._listen_to(client, data)
                 if client not in self._clients:
@@ -232,7 +242,7 @@ class GuardServer:
             elif message[1] == wire.HELLO and self._host is None and client.until_s is not None:
                 self._host = client
                 client.until_s = None
-                self._board.take(client.introduction, self._clock())
+                self._board.take(client.introduction)
                 return
             elif message[1] == wire.HELLO:
                 client.nonce = message[3]

@@ -119,7 +119,7 @@ class Room:
         self.now_s = 5.0
         self.lines = Lines()
         self.sensor = B()
-        self.board = GuardBoard(self.lines, [self.sensor], BOOT_ID, self.now_s)
+        self.board = GuardBoard(self.lines, [self.sensor], BOOT_ID, lambda: self.now_s)
         self.allowed = True
         self.passes = 0
         self.path = folder / "b1.guard.sock"
@@ -292,6 +292,26 @@ def test_a_whole_pass_gives_one_beat_and_bytes_give_none(room: Room) -> None:
     assert room.lines.beats == beats + 5
 
 
+@pytest.mark.parametrize("held_up_s", [0.11, 2.0])
+def test_a_bus_that_held_a_pass_up_does_not_give_the_coils_their_supply_back(room: Room, held_up_s: float) -> None:
+    """The monostable may have let go by then: with lines still high, one edge would close the valves again."""
+    room.host()
+    beats, whole = room.lines.beats, room.sensor.read
+
+    def blocked(now_s: float) -> Reading:
+        room.now_s += held_up_s
+        return whole(now_s)
+
+    room.sensor.read = blocked  # type: ignore[method-assign]
+    room.go()
+    assert room.lines.vented
+    assert room.board.guard.trip_reason == wire.PASS_LATE
+    assert room.lines.beats == beats
+    room.sensor.read = whole  # type: ignore[method-assign]
+    room.go()
+    assert room.lines.beats == beats + 1
+
+
 def test_a_pass_that_raises_gives_no_beat(room: Room) -> None:
     beats = room.lines.beats
 
@@ -319,7 +339,7 @@ def test_the_lamp_is_dark_vented_lit_armed_and_blinks_tripped(room: Room) -> Non
 def test_a_guard_is_for_one_or_two_cuffs() -> None:
     for count in (0, 3):
         with pytest.raises(ValueError, match=f"{count} sensors"):
-            GuardBoard(Lines(), [B()] * count, 1, 0.0)
+            GuardBoard(Lines(), [B()] * count, 1, lambda: 0.0)
 
 
 # --- others beside the host ------------------------------------------------------------------------------------------
