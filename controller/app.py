@@ -41,7 +41,6 @@ from .core.limb import LimbClock, LimbKey
 from .core.limits import TICK_LATE_S
 from .core.model import Command, EventKind, Finding, Happened, Limb, Notice, Phase, Scalar, Side, Snapshot, Verb
 from .core.step import CoreSettings, CoreState, Stepped, initial
-from .hardware import WiredBench, wired_bench
 from .messages import Info, Origin, Payload, SensorInfo, Session, Versions
 from .orders import Orders
 from .publish.compose import Outbox
@@ -51,6 +50,7 @@ from .record.writer import JournalThread
 from .settings import Settings, load, read_password
 from .simulation import Patient, SimulatedBench, plant_of, simulated_bench
 from .tomlfile import BadInput
+from .wires import WiredBench, wired_bench
 
 STOP_WITHIN_S: Final = 8.0  # how long the end of the process waits for empty
 GONE_WITHIN_S: Final = 1.6  # of the publisher, once the cuff is empty

@@ -27,9 +27,9 @@ from .bedside.lock import BenchLock, BenchTaken, clear_dead_socket
 from .bedside.notify import Notifier
 from .bedside.paths import FolderRefused, guard_lines, guard_socket, make_private, runtime_folder, world_socket
 from .bedside.peer import allowed, peer
-from .hardware import guard_lines_of, sensors_b
 from .settings import Settings, load
 from .tomlfile import BadInput
+from .wires import guard_lines_of, sensors_b
 
 BACKLOG: Final = 16
 CONFIG_TXT: Final = "dtparam=strict_gpiod"

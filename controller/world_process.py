@@ -21,10 +21,10 @@ from firmware_bridge.simulated.world import World, WorldServer
 from .bedside.lock import BenchLock, BenchTaken, clear_dead_socket
 from .bedside.notify import Notifier
 from .bedside.paths import FolderRefused, make_private, runtime_folder, world_socket
-from .hardware import guard_lines_of
 from .settings import SensorSettings, Settings, load
 from .simulation import plant_of
 from .tomlfile import MISSING, BadInput
+from .wires import guard_lines_of
 
 
 def run(config: Path) -> int:
