@@ -28,14 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if words[0] in PLAIN_VERBS:
             return say_plainly(words[0])
-    if len(words) == 3 and words[:2] == ["run", "--config"]:
-        from .cli.serve import serve
+    if len(words) == 3 and words[1] == "--config":
+        from .cli.serve import SERVICES, serve
 
-        return serve(words[2])
-    if len(words) == 3 and words[0] in ("guard", "world") and words[1] == "--config":
-        from .cli.guard import serve as be
-
-        return be(words[0], words[2])
+        if words[0] in SERVICES:
+            return serve(words[0], words[2])
     from .cli.app import execute
 
     return execute(words)

@@ -28,7 +28,7 @@ import msgspec
 
 from firmware_bridge.firmware import wire
 
-from . import __version__
+from . import __version__, hardware
 from .bedside.lock import BenchLock, BenchTaken
 from .bedside.notify import Notifier
 from .bedside.paths import FolderRefused, control_socket, make_private, runtime_folder, state_folder
@@ -297,15 +297,18 @@ def _publisher(settings: Settings, origin: Origin, outbox: Outbox, speed: float)
 
 def _bench(settings: Settings, loop: asyncio.AbstractEventLoop, runtime: Path) -> SimulatedBench | WiredBench:
     """What control drives: all of it in this process, or wires to a guard and to sensors."""
-    return _simulated(settings, loop) if settings.guard.kind == "simulated" else wired_bench(settings, runtime)
+    return (
+        _simulated(settings, loop) if settings.guard.kind == "simulated" else wired_bench(settings, runtime, loop.time)
+    )
 
 
 def _simulated(settings: Settings, loop: asyncio.AbstractEventLoop) -> SimulatedBench:
     simulated = settings.simulated
     assert simulated is not None  # settings.load saw to it
-    places = tuple(cuff.sensor.place for cuff in settings.cuffs)
+    sensors = tuple(cuff.sensor for cuff in settings.cuffs)
+    sensors_b = tuple(cuff.sensor_b for cuff in settings.cuffs)
     plant = plant_of(simulated.limb, simulated.plant)
-    return simulated_bench(loop.time, plant, simulated.lop_mmhg, simulated.seed, places)
+    return simulated_bench(loop.time, plant, simulated.lop_mmhg, simulated.seed, sensors, sensors_b)
 
 
 def boot_state(cuffs: int, core: CoreSettings, now_s: float, recalled: Recalled) -> CoreState:
@@ -353,6 +356,7 @@ def run(config: Path) -> int:
     """Serve the bench of this file until SIGTERM or Ctrl-C. Returns the exit code; complaints are one line."""
     try:
         settings = load(config)
+        hardware.check(settings, config)
         check_plant(settings, config)
         runtime, state = make_private(runtime_folder()), state_folder()
         journal = Path(settings.journal) if settings.journal is not None else state / f"{settings.bench_id}.sqlite"

@@ -23,6 +23,7 @@ from typing import Any, Final
 from firmware_bridge.gpio_guard import GuardBoard, GuardServer
 from firmware_bridge.pins import GpioPins, GuardLines, lgpio_factory, outputs_outlive
 
+from . import hardware
 from .bedside.lock import BenchLock, BenchTaken, clear_dead_socket
 from .bedside.notify import Notifier
 from .bedside.paths import FolderRefused, guard_lines, guard_socket, make_private, runtime_folder, world_socket
@@ -48,6 +49,7 @@ def run(config: Path, sys_folder: Path = Path("/sys"), leave: Callable[[int], No
     claimed a line; else it ends by `leave`."""
     try:
         settings = load(config)
+        hardware.check(settings, config)
         if settings.guard.kind != "gpio":
             raise BadInput(config, "guard.kind", settings.guard.kind, '"gpio" for a guard process')
         runtime = make_private(runtime_folder())
@@ -123,7 +125,7 @@ def _guard(settings: Settings, lines: GuardLines, factory: Any, path: Path, runt
     code = 1
     try:
         pins = GpioPins(lines, factory)
-        board = GuardBoard(pins, sensors_b(settings, runtime), 1 + randbelow(2**32 - 1), _clock)
+        board = GuardBoard(pins, sensors_b(settings, runtime, _clock), 1 + randbelow(2**32 - 1), _clock)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
             path.chmod(0o600)

@@ -60,6 +60,17 @@ class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
+    supply_v: (
+        Annotated[
+            float,
+            Meta(ge=4.75, le=5.25, description="of an `mpx5050`, in volts; default: measured on the converter's AIN1"),
+        ]
+        | None
+    ) = None
+    divider: Annotated[
+        bool,
+        Meta(description="`true`: both inputs of an `mpx5050`'s converter, on 3.3 V, come through dividers of 2/3"),
+    ] = False
     serial: (
         Annotated[
             str,
@@ -265,13 +276,11 @@ def load(path: Path) -> Settings:
 
 
 def _check(settings: Settings, source: Path) -> None:
-    taken: dict[tuple[int, int], int] = {}
     for number, cuff in enumerate(settings.cuffs, start=1):
-        place = cuff.sensor.place
-        if place in taken:
-            must = f"another than that of cuffs[{taken[place]}] on the same bus: each cuff has a sensor of its own"
-            raise BadInput(source, f"cuffs[{number}].sensor.address", place[1], must)
-        taken[place] = number
+        for key, sensor in (("sensor", cuff.sensor), ("sensor_b", cuff.sensor_b)):
+            if sensor is not None and sensor.kind != "mpx5050" and (sensor.supply_v is not None or sensor.divider):
+                name = "divider" if sensor.divider else "supply_v"
+                raise BadInput(source, f"cuffs[{number}].{key}.{name}", MISSING, 'left out unless kind = "mpx5050"')
     simulated = settings.simulated
     if settings.guard.kind == "simulated" and simulated is None:
         raise BadInput(source, "simulated", MISSING, 'given with guard.kind = "simulated": a table, which may be empty')

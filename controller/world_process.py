@@ -13,16 +13,17 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from firmware_bridge.simulated.bus import Abp2Device, BusDevice, SimulatedBus
+from firmware_bridge.simulated.bus import SimulatedBus
 from firmware_bridge.simulated.limb import SimulatedLimb
-from firmware_bridge.simulated.plant import Cuff, PlantSettings
+from firmware_bridge.simulated.plant import Cuff
 from firmware_bridge.simulated.world import World, WorldServer
 
+from . import hardware
 from .bedside.lock import BenchLock, BenchTaken, clear_dead_socket
 from .bedside.notify import Notifier
 from .bedside.paths import FolderRefused, make_private, runtime_folder, world_socket
-from .settings import SensorSettings, Settings, load
-from .simulation import plant_of
+from .settings import Settings, load
+from .simulation import device_for, plant_of
 from .tomlfile import MISSING, BadInput
 from .wires import guard_lines_of
 
@@ -31,6 +32,7 @@ def run(config: Path) -> int:
     """Be the physics of this bench until SIGTERM or Ctrl-C. Returns the exit code."""
     try:
         settings = load(config)
+        hardware.check(settings, config)
         if settings.guard.kind != "gpio":
             raise BadInput(config, "guard.kind", settings.guard.kind, '"gpio": other guards have no wires in a world')
         if settings.simulated is None:
@@ -56,6 +58,7 @@ def make_world(settings: Settings, now: Callable[[], float]) -> World:
     simulated = settings.simulated
     assert simulated is not None
     plant = plant_of(simulated.limb, simulated.plant)
+    noise, lag_s = plant.sensor_noise_mmhg, plant.sensor_lag_ms / 1000.0
     limbs, cuffs = [], []
     buses: dict[int, SimulatedBus] = {}
     for index, cuff_settings in enumerate(settings.cuffs):
@@ -67,21 +70,11 @@ def make_world(settings: Settings, now: Callable[[], float]) -> World:
         ):
             if sensor is not None:
                 number, address = sensor.place
-                device = device_of(sensor, pressure_at, plant, Random(f"{simulated.seed}/{name}/{index}"))
+                device = device_for(sensor, pressure_at, Random(f"{simulated.seed}/{name}/{index}"), noise, lag_s)
                 buses.setdefault(number, SimulatedBus(now)).devices[address] = device
         limbs.append(limb)
         cuffs.append(cuff)
     return World(cuffs, limbs, buses, guard_lines_of(settings), now())
-
-
-def device_of(
-    sensor: SensorSettings,  # noqa: ARG001 (its family, once there are others)
-    pressure_at: Callable[[float], float],
-    plant: PlantSettings,
-    random: Random,
-) -> BusDevice:
-    """What is at the sensor's address."""
-    return Abp2Device(pressure_at, random, plant.sensor_noise_mmhg, plant.sensor_lag_ms / 1000.0)
 
 
 def _serve(server: WorldServer) -> None:

@@ -21,6 +21,8 @@ import logging
 import select
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from math import inf
 from typing import Final, Protocol
 
 from .firmware import wire
@@ -29,6 +31,7 @@ from .ports import Sensor, SensorFault
 
 PASS_S: Final = 0.01
 LONG_PASS_S: Final = 0.1  # the guard's own PASS_LATE_MS
+HELD_S: Final = 0.05  # [J] how old a reading may get while the next is converted
 BLINK_PASSES: Final = 25  # of the status LED when tripped: 2 Hz
 CLIENTS_MAX: Final = 32  # [J]
 INTRODUCE_S: Final = 2.0  # [J] a connection that has not said by then what it is, is closed
@@ -71,6 +74,7 @@ class GuardBoard:
         self._pins = pins
         self._sensors = tuple(sensors)
         self._b = [wire.NO_READING] * 2
+        self._b_at_s = [-inf] * 2
         self._passes = 0
 
     def take(self, data: bytes) -> None:
@@ -85,7 +89,7 @@ class GuardBoard:
         if data:
             guard.on_bytes(data, _ms(began_s))
         for channel, sensor in enumerate(self._sensors):
-            self._b[channel] = _convert(sensor, clock())
+            self._convert(channel, sensor, clock())
         estop_ok = self._pins.estop_ok()
         guard.tick(_ms(clock()), self._b, estop_ok)
         self._drive()
@@ -95,6 +99,21 @@ class GuardBoard:
         blink = guard.state == wire.TRIPPED and self._passes // BLINK_PASSES % 2 == 0
         self._pins.show(guard.state == wire.ARMED or blink)
         return guard.take_bytes()
+
+    def _convert(self, channel: int, sensor: Sensor, now_s: float) -> None:
+        """The conversion started a pass ago, in tenths of a mmHg; the next is started. While a slow one goes on the
+        last one stands, for HELD_S at most."""
+        try:
+            reading = sensor.read(now_s)
+            if reading is not None:
+                self._b[channel] = round(reading.pressure_mmhg * 10.0)
+                self._b_at_s[channel] = reading.at_s
+            elif not now_s - self._b_at_s[channel] < HELD_S:
+                self._b[channel] = wire.NO_READING
+        except SensorFault:
+            self._b[channel] = wire.NO_READING
+        with suppress(SensorFault):  # the read of the next pass will say so
+            sensor.start(now_s)
 
     def take_bytes(self) -> bytes:
         return self.guard.take_bytes()
@@ -295,16 +314,3 @@ class GuardServer:
 
 def _ms(now_s: float) -> int:
     return int(now_s * 1000.0) & TICKS
-
-
-def _convert(sensor: Sensor, now_s: float) -> int:
-    """The conversion started a pass ago, in tenths of a mmHg; the next one is started."""
-    try:
-        b_dmmhg = round(sensor.read(now_s).pressure_mmhg * 10.0)
-    except SensorFault:
-        b_dmmhg = wire.NO_READING
-    try:
-        sensor.start(now_s)
-    except SensorFault:
-        return b_dmmhg  # the read of the next pass will say so
-    return b_dmmhg

@@ -74,11 +74,9 @@ def bench(tmp_path: Path, text: str) -> Path:
         ("[simulated]", "[simulated]\n[mqtt]\nport = 0", "mqtt.port = 0: must be a whole number from 1 to 65535"),
         ("[simulated]", "[simulated]\n[mqtt]\nhost = 'a b'", 'mqtt.host = "a b": must be a host name or an address'),
         ("[simulated]", "[simulated]\n[mqtt]\npassword_file = 'p'", "mqtt.username: must be given"),
-        (
-            "[simulated]",
-            "[[cuffs]]\nsensor = { bus = 1 }\n[simulated]",
-            "cuffs[2].sensor.address = 40: must be another than that of cuffs[1] on the same bus",
-        ),
+        ("0x28", "0x28, divider = true", 'cuffs[1].sensor.divider: must be left out unless kind = "mpx5050"'),
+        ("0x28", "0x28, supply_v = 5", 'cuffs[1].sensor.supply_v: must be left out unless kind = "mpx5050"'),
+        ("0x28", "0x28, supply_v = 3.3", "cuffs[1].sensor.supply_v = 3.3: must be a number from 4.75 to 5.25 V"),
         (
             "[simulated]",
             "[[cuffs]]\nsensor = { bus = 2 }\n[[cuffs]]\nsensor = { bus = 3 }\n[simulated]",

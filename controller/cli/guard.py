@@ -1,56 +1,39 @@
-"""`manchet guard` and `manchet world`: the guard process of a bench on GPIO, and the physics it may end in.
-
-Both are also reached before the command line is built (`controller/__main__.py`): neither typer nor rich is in the
-process that owns the lines.
+"""`manchet guard`, the guard process of a bench on GPIO, and what belongs to it: the physics that its lines may end in,
+and its lines driven low when it is gone. All three are also reached before the command line is built (`__main__.py`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from .endings import FAILED, complain, failed, log_to_stderr
+import typer
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import typer
+Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="the bench's settings (TOML)")]
 
 
 def register(app: typer.Typer) -> None:
-    """The two as commands, with their options."""
-    from typing import Annotated
-
-    import typer
-
-    config = typer.Option("--config", metavar="FILE", help="the bench's settings (TOML)")
-
-    @app.command("guard")
-    def guard(file: Annotated[Path, config]) -> int:
-        """Own the output lines of a bench on GPIO, and vent when its controller dies. Before `run`."""
-        return process("guard", file)
-
-    @app.command("world", hidden=True)
-    def world(file: Annotated[Path, config]) -> int:
-        """Be the physics of a bench whose file has both `[simulated]` and a guard process."""
-        return process("world", file)
+    app.command("guard")(guard)
+    app.command("lines-low")(lines_low)
+    app.command("world", hidden=True)(world)
 
 
-def serve(what: str, config: str, level: str = "warning") -> int:
-    """`manchet guard --config FILE` or `manchet world --config FILE`, without the command line."""
-    log_to_stderr(level)
-    return process(what, Path(config))
+def guard(config: Config) -> int:
+    """Own the output lines of a bench on GPIO, and vent when its controller dies. Started before `run`."""
+    from ..guard_process import run as be_guard
+
+    return be_guard(config)
 
 
-def process(what: str, config: Path) -> int:
-    """Serve until told to end; returns the exit code."""
-    try:
-        if what == "guard":
-            from ..guard_process import run as guard
+def lines_low() -> int:
+    """Drive low the output lines that a dead guard process has left; what somebody holds is left to whoever does."""
+    from .lines import lines_low as drive_low
 
-            return guard(config)
-        from ..world_process import run as world
+    return drive_low()
 
-        return world(config)
-    except KeyboardInterrupt:  # before the process could take it
-        return complain("interrupted", FAILED)
-    except Exception as error:
-        return failed(error)
+
+def world(config: Config) -> int:
+    """Be the physics of a bench whose file has both `[simulated]` and a guard process."""
+    from ..world_process import run as be_world
+
+    return be_world(config)

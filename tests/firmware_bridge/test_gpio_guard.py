@@ -30,14 +30,17 @@ class B:
         self.mmhg = 0.0
         self.fault = ""
         self.start_fault = ""
+        self.slow = False
 
     def start(self, now_s: float) -> None:  # noqa: ARG002
         if self.start_fault:
             raise SensorFault(self.start_fault)
 
-    def read(self, now_s: float) -> Reading:
+    def read(self, now_s: float) -> Reading | None:
         if self.fault:
             raise SensorFault(self.fault)
+        if self.slow:
+            return None
         return Reading(now_s, self.mmhg, 1, 25.0)
 
 
@@ -275,6 +278,16 @@ def test_a_sensor_that_fails_is_no_reading(room: Room, where: str) -> None:
     assert missing is (where == "fault"), "a start that failed shows at the next read"
 
 
+def test_a_reading_stands_while_a_slow_sensor_converts_and_not_for_long(room: Room) -> None:
+    room.sensor.mmhg = 12.0
+    room.go()
+    room.sensor.slow = True
+    room.go(0.04)
+    assert room.board.guard.outputs[0].b_dmmhg == 120
+    room.go(0.02)
+    assert room.board.guard.outputs[0].b_dmmhg == wire.NO_READING
+
+
 def test_pressure_at_the_ceiling_vents_in_the_same_pass(room: Room) -> None:
     room.host()
     room.sensor.mmhg = 201.0
@@ -298,7 +311,7 @@ def test_a_bus_that_held_a_pass_up_does_not_give_the_coils_their_supply_back(roo
     room.host()
     beats, whole = room.lines.beats, room.sensor.read
 
-    def blocked(now_s: float) -> Reading:
+    def blocked(now_s: float) -> Reading | None:
         room.now_s += held_up_s
         return whole(now_s)
 
