@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 from firmware_bridge.link import HostLink
 from firmware_bridge.ports import Sensor
@@ -123,10 +123,18 @@ def simulated_bench(
     )
 
 
+class Mover(Protocol):
+    """A simulated limb that can be told to exercise."""
+
+    def begin_set(self, at_s: float, concentric_s: float, pause_s: float, eccentric_s: float, count: int) -> None: ...
+
+    def end_set(self, at_s: float) -> None: ...
+
+
 class Patient:
     """Whoever is in the cuffs follows the cues: begins a set when it begins, relaxes when it is over or broken off."""
 
-    def __init__(self, limbs: tuple[SimulatedLimb, ...]) -> None:
+    def __init__(self, limbs: tuple[Mover, ...]) -> None:
         self._limbs = limbs
         self._moving = False
 

@@ -21,6 +21,8 @@ import logging
 import select
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from math import inf
 from typing import Final, Protocol
 
 from .firmware import wire
@@ -28,6 +30,8 @@ from .firmware.guard import FIRMWARE, STATUS_PASSES, TICKS, Guard
 from .ports import Sensor, SensorFault
 
 PASS_S: Final = 0.01
+LONG_PASS_S: Final = 0.1  # the guard's own PASS_LATE_MS
+HELD_S: Final = 0.05  # [J] how old a reading may get while the next is converted
 BLINK_PASSES: Final = 25  # of the status LED when tripped: 2 Hz
 CLIENTS_MAX: Final = 32  # [J]
 INTRODUCE_S: Final = 2.0  # [J] a connection that has not said by then what it is, is closed
@@ -54,37 +58,62 @@ class Pins(Protocol):
 
 
 class GuardBoard:
-    """One guard on its lines. Every call ends with the lines as the guard has them."""
+    """One guard on its lines. Every call ends with the lines as the guard has them.
 
-    def __init__(self, pins: Pins, sensors: Sequence[Sensor], boot_id: int, now_s: float) -> None:
+    A sensor's bus may hold a pass up. So the guard is told the time after its sensors were read, not the time at which
+    the pass began, and a pass that took too long gives the monostable no edge: else the first thing that a guard does
+    when its bus comes back would be to power the coils of a cuff that its monostable has let go of.
+    """
+
+    def __init__(self, pins: Pins, sensors: Sequence[Sensor], boot_id: int, clock: Callable[[], float]) -> None:
         """One sensor B a cuff; `boot_id`: 32 bits that no boot before had."""
         if not 1 <= len(sensors) <= 2:
             raise ValueError(f"{len(sensors)} sensors: must be one sensor B for each of 1 or 2 cuffs")
-        self.guard = Guard(boot_id, len(sensors), _ms(now_s))
+        self.guard = Guard(boot_id, len(sensors), _ms(clock()))
+        self._clock = clock
         self._pins = pins
         self._sensors = tuple(sensors)
         self._b = [wire.NO_READING] * 2
+        self._b_at_s = [-inf] * 2
         self._passes = 0
 
-    def take(self, data: bytes, now_s: float) -> None:
+    def take(self, data: bytes) -> None:
         """What the host sent, between two passes: it may renew a lease or end it, and the lines follow at once."""
-        self.guard.on_bytes(data, _ms(now_s))
+        self.guard.on_bytes(data, _ms(self._clock()))
         self._drive()
 
-    def one_pass(self, now_s: float, data: bytes = b"") -> bytes:
+    def one_pass(self, data: bytes = b"") -> bytes:
         """Take bytes, read B, decide, set the lines, give the monostable its edge. What is to be sent to the host."""
-        guard = self.guard
+        guard, clock = self.guard, self._clock
+        began_s = clock()
         if data:
-            guard.on_bytes(data, _ms(now_s))
+            guard.on_bytes(data, _ms(began_s))
         for channel, sensor in enumerate(self._sensors):
-            self._b[channel] = _convert(sensor, now_s)
-        guard.tick(_ms(now_s), self._b, self._pins.estop_ok())
+            self._convert(channel, sensor, clock())
+        estop_ok = self._pins.estop_ok()
+        guard.tick(_ms(clock()), self._b, estop_ok)
         self._drive()
-        self._pins.beat()
+        if 0.0 <= clock() - began_s <= LONG_PASS_S:
+            self._pins.beat()
         self._passes += 1
         blink = guard.state == wire.TRIPPED and self._passes // BLINK_PASSES % 2 == 0
         self._pins.show(guard.state == wire.ARMED or blink)
         return guard.take_bytes()
+
+    def _convert(self, channel: int, sensor: Sensor, now_s: float) -> None:
+        """The conversion started a pass ago, in tenths of a mmHg; the next is started. While a slow one goes on the
+        last one stands, for HELD_S at most."""
+        try:
+            reading = sensor.read(now_s)
+            if reading is not None:
+                self._b[channel] = round(reading.pressure_mmhg * 10.0)
+                self._b_at_s[channel] = reading.at_s
+            elif not now_s - self._b_at_s[channel] < HELD_S:
+                self._b[channel] = wire.NO_READING
+        except SensorFault:
+            self._b[channel] = wire.NO_READING
+        with suppress(SensorFault):  # the read of the next pass will say so
+            sensor.start(now_s)
 
     def take_bytes(self) -> bytes:
         return self.guard.take_bytes()
@@ -147,7 +176,7 @@ class GuardServer:
         finally:
             self._board.trip()
             for _ in range(STATUS_PASSES):  # until it says so
-                self._tell(self._board.one_pass(self._clock()))
+                self._tell(self._board.one_pass())
             for client in self._clients:
                 client.connection.close()
             self._clients.clear()
@@ -165,7 +194,7 @@ class GuardServer:
                 whole = int((now_s - self._due_s) / PASS_S) + 1
                 self.missed += whole
                 self._due_s += whole * PASS_S
-            self._tell(self._board.one_pass(now_s))
+            self._tell(self._board.one_pass())
             self._close_the_unknown(now_s)
             if self._after_pass is not None:
                 self._after_pass()
@@ -212,7 +241,7 @@ class GuardServer:
                 self._close(client)
                 return
             if client is self._host:
-                self._board.take(data, self._clock())
+                self._board.take(data)
             else:
                 self._listen_to(client, data)
                 if client not in self._clients:
@@ -232,7 +261,7 @@ class GuardServer:
             elif message[1] == wire.HELLO and self._host is None and client.until_s is not None:
                 self._host = client
                 client.until_s = None
-                self._board.take(client.introduction, self._clock())
+                self._board.take(client.introduction)
                 return
             elif message[1] == wire.HELLO:
                 client.nonce = message[3]
@@ -285,16 +314,3 @@ class GuardServer:
 
 def _ms(now_s: float) -> int:
     return int(now_s * 1000.0) & TICKS
-
-
-def _convert(sensor: Sensor, now_s: float) -> int:
-    """The conversion started a pass ago, in tenths of a mmHg; the next one is started."""
-    try:
-        b_dmmhg = round(sensor.read(now_s).pressure_mmhg * 10.0)
-    except SensorFault:
-        b_dmmhg = wire.NO_READING
-    try:
-        sensor.start(now_s)
-    except SensorFault:
-        return b_dmmhg  # the read of the next pass will say so
-    return b_dmmhg

@@ -1,7 +1,7 @@
 """Bytes to and from a guard process: `ports.Transport` over its Unix socket.
 
-Never waits: connecting to a Unix socket is done or refused at once, and so are reading and writing. Whatever fails is an
-OSError, after which the connection is gone and the next call makes a new one; how often is for `link.HostLink` to say.
+Never waits: connecting to a Unix socket is done or refused at once, and so are reading and writing. Whatever fails is
+an OSError, after which the connection is gone and the next call makes a new one; how often is `link.HostLink`'s to say.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ B = "bus = 3, kind = 'hsc'"
 def bench(folder: Path, *cuffs: tuple[str, str], guard: str = "gpio") -> tuple[Settings, Path]:
     """A bench by its cuffs: what is in the tables of sensor A and sensor B."""
     text = ['bench_id = "b1"', "[guard]", f'kind = "{guard}"']
-    text.append("[guard.gpio]\nestop_gpio = 5" if guard == "gpio" else "[guard.pico]\nport = 'p'")
+    text.append("[guard.gpio]\nestop_gpio = 5\nheartbeat_gpio = 26" if guard == "gpio" else "[guard.pico]\nport = 'p'")
     for (a, b), lines in zip(cuffs, LINES, strict=False):
         text += ["[[cuffs]]", f"sensor = {{ {a} }}", f"sensor_b = {{ {b} }}"]
         text += [f"lines = {{ {lines} }}"] if guard == "gpio" else []

@@ -30,14 +30,17 @@ class B:
         self.mmhg = 0.0
         self.fault = ""
         self.start_fault = ""
+        self.slow = False
 
     def start(self, now_s: float) -> None:  # noqa: ARG002
         if self.start_fault:
             raise SensorFault(self.start_fault)
 
-    def read(self, now_s: float) -> Reading:
+    def read(self, now_s: float) -> Reading | None:
         if self.fault:
             raise SensorFault(self.fault)
+        if self.slow:
+            return None
         return Reading(now_s, self.mmhg, 1, 25.0)
 
 
@@ -119,7 +122,7 @@ class Room:
         self.now_s = 5.0
         self.lines = Lines()
         self.sensor = B()
-        self.board = GuardBoard(self.lines, [self.sensor], BOOT_ID, self.now_s)
+        self.board = GuardBoard(self.lines, [self.sensor], BOOT_ID, lambda: self.now_s)
         self.allowed = True
         self.passes = 0
         self.path = folder / "b1.guard.sock"
@@ -275,6 +278,16 @@ def test_a_sensor_that_fails_is_no_reading(room: Room, where: str) -> None:
     assert missing is (where == "fault"), "a start that failed shows at the next read"
 
 
+def test_a_reading_stands_while_a_slow_sensor_converts_and_not_for_long(room: Room) -> None:
+    room.sensor.mmhg = 12.0
+    room.go()
+    room.sensor.slow = True
+    room.go(0.04)
+    assert room.board.guard.outputs[0].b_dmmhg == 120
+    room.go(0.02)
+    assert room.board.guard.outputs[0].b_dmmhg == wire.NO_READING
+
+
 def test_pressure_at_the_ceiling_vents_in_the_same_pass(room: Room) -> None:
     room.host()
     room.sensor.mmhg = 201.0
@@ -290,6 +303,26 @@ def test_a_whole_pass_gives_one_beat_and_bytes_give_none(room: Room) -> None:
     assert room.lines.beats == beats
     room.go(0.05)
     assert room.lines.beats == beats + 5
+
+
+@pytest.mark.parametrize("held_up_s", [0.11, 2.0])
+def test_a_bus_that_held_a_pass_up_does_not_give_the_coils_their_supply_back(room: Room, held_up_s: float) -> None:
+    """The monostable may have let go by then: with lines still high, one edge would close the valves again."""
+    room.host()
+    beats, whole = room.lines.beats, room.sensor.read
+
+    def blocked(now_s: float) -> Reading | None:
+        room.now_s += held_up_s
+        return whole(now_s)
+
+    room.sensor.read = blocked  # type: ignore[method-assign]
+    room.go()
+    assert room.lines.vented
+    assert room.board.guard.trip_reason == wire.PASS_LATE
+    assert room.lines.beats == beats
+    room.sensor.read = whole  # type: ignore[method-assign]
+    room.go()
+    assert room.lines.beats == beats + 1
 
 
 def test_a_pass_that_raises_gives_no_beat(room: Room) -> None:
@@ -319,7 +352,7 @@ def test_the_lamp_is_dark_vented_lit_armed_and_blinks_tripped(room: Room) -> Non
 def test_a_guard_is_for_one_or_two_cuffs() -> None:
     for count in (0, 3):
         with pytest.raises(ValueError, match=f"{count} sensors"):
-            GuardBoard(Lines(), [B()] * count, 1, 0.0)
+            GuardBoard(Lines(), [B()] * count, 1, lambda: 0.0)
 
 
 # --- others beside the host ------------------------------------------------------------------------------------------

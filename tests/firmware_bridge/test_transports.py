@@ -68,10 +68,8 @@ def test_a_guard_that_takes_no_connections_is_an_error_and_not_a_wait(
     transport: SocketTransport, guard: Guard, path: Path
 ) -> None:
     assert guard.listener
-    waiting = [SocketTransport(path) for _ in range(8)]
-    with pytest.raises(BlockingIOError):
-        for one in waiting:
-            one.read()
+    waiting = [SocketTransport(path) for _ in range(2)]  # as many as its backlog takes
+    assert [one.read() for one in waiting] == [b"", b""]
     with pytest.raises(BlockingIOError):
         transport.read()
     assert not transport.connected
