@@ -95,7 +95,7 @@ class Service:
         recalled = journal.recall()
         self.journal = JournalThread(journal, time.time, speed)
         self.publisher = _publisher(settings, origin, self.journal, speed)
-        self.bench = _bench(settings, loop, place.socket.parent)
+        self.bench = _bench(settings, loop, place.socket.parent, standing)
         self.report = SessionReport(origin, __version__, self._deliver)
         limits = settings.core_limits()
         core = CoreSettings(Bench(limits, settings.require_panel, standing.uncalibrated), settings.core_regulator())
@@ -298,11 +298,13 @@ def _publisher(settings: Settings, origin: Origin, outbox: Outbox, speed: float)
     return Publisher(broker, origin, outbox, speed)
 
 
-def _bench(settings: Settings, loop: asyncio.AbstractEventLoop, runtime: Path) -> SimulatedBench | WiredBench:
+def _bench(
+    settings: Settings, loop: asyncio.AbstractEventLoop, runtime: Path, standing: calibration.Standing
+) -> SimulatedBench | WiredBench:
     """What control drives: all of it in this process, or wires to a guard and to sensors."""
-    return (
-        _simulated(settings, loop) if settings.guard.kind == "simulated" else wired_bench(settings, runtime, loop.time)
-    )
+    if settings.guard.kind == "simulated":
+        return _simulated(settings, loop)
+    return wired_bench(settings, runtime, loop.time, standing.a)
 
 
 def _simulated(settings: Settings, loop: asyncio.AbstractEventLoop) -> SimulatedBench:

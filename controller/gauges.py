@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from math import nan
 from pathlib import Path
 from secrets import randbits
-from typing import Final, Protocol, cast
+from typing import Final
 
 from firmware_bridge.firmware import wire
 from firmware_bridge.link import HostLink
-from firmware_bridge.ports import GuardLink, Sensor, SensorFault, Status, Transport
+from firmware_bridge.ports import GuardLink, Sensor, SensorFault, Status
 
-from . import hardware
-from .bedside.paths import guard_sockets, runtime_folders
+from . import wires
+from .bedside.paths import guard_sockets, runtime_folder, runtime_folders
 from .calibrating import GuardSilent, Look, NotDone
 from .calibration import Fitted, fitted, how_to_hand_over, in_guard
 from .calibration_file import Correction
@@ -135,32 +134,23 @@ def open_gauges(settings: Settings, state: Path, sensors: tuple[Fitted, ...]) ->
             "nobody knows what the guard corrects its sensor B with, so what it says is no reading to calibrate:"
             f" {how_to_hand_over(settings)} and try again"
         )
+    runtime = _runtime_of_guard(settings)
     looks_at_a = any(sensor.channel == "A" for sensor in sensors)
-    a = hardware.sensors_a(settings, time.monotonic) if looks_at_a else ()
-    transport = _transport(settings)
+    a = wires.sensors_a(settings, runtime, time.monotonic) if looks_at_a else ()
+    transport = wires.guard_transport(settings, runtime)
     link = HostLink(transport, lambda: randbits(32), len(settings.cuffs))
     return BenchGauges(sensors, a, link, given or (), time.monotonic, time.sleep, transport.close)
 
 
-class _Closable(Transport, Protocol):
-    """Bytes to and from a guard, until they are no longer wanted."""
-
-    def close(self) -> None: ...
-
-
-def _transport(settings: Settings) -> _Closable:
-    """Bytes to and from this bench's guard."""
-    if settings.guard.pico is not None:
-        board = settings.guard.pico
-        serial = import_module("firmware_bridge.serial_transport")  # pyserial is not in every installation
-        return cast(_Closable, serial.SerialTransport(board.port, board.baud))
-    from firmware_bridge.transports import SocketTransport
-
+def _runtime_of_guard(settings: Settings) -> Path:
+    """The folder that this bench's guard process has its socket in, whoever started it. Raises GuardSilent."""
+    if settings.guard.kind == "pico":
+        return runtime_folder()
     name = f"{settings.bench_id}.guard.sock"
     path = next((one for one in guard_sockets(runtime_folders()) if one.name == name), None)
     if path is None:
         raise GuardSilent(f"no guard of bench {settings.bench_id} is running here: start it (manchet-guard)")
-    return SocketTransport(path)
+    return path.parent
 
 
 def _simulated(settings: Settings, sensors: tuple[Fitted, ...]) -> BenchGauges:

@@ -22,12 +22,22 @@ from typing import Any, Final
 
 from firmware_bridge.gpio_guard import GuardBoard, GuardServer
 from firmware_bridge.pins import GpioPins, GuardLines, lgpio_factory, outputs_outlive
+from firmware_bridge.ports import Sensor
 
 from . import hardware
 from .bedside.lock import BenchLock, BenchTaken, clear_dead_socket
 from .bedside.notify import Notifier
-from .bedside.paths import FolderRefused, guard_lines, guard_socket, make_private, runtime_folder, world_socket
+from .bedside.paths import (
+    FolderRefused,
+    guard_lines,
+    guard_socket,
+    make_private,
+    runtime_folder,
+    state_folder,
+    world_socket,
+)
 from .bedside.peer import allowed, peer
+from .calibration import b_corrections, corrected, handed_over
 from .settings import Settings, load
 from .tomlfile import BadInput
 from .wires import guard_lines_of, sensors_b
@@ -125,7 +135,7 @@ def _guard(settings: Settings, lines: GuardLines, factory: Any, path: Path, runt
     code = 1
     try:
         pins = GpioPins(lines, factory)
-        board = GuardBoard(pins, sensors_b(settings, runtime, _clock), 1 + randbelow(2**32 - 1), _clock)
+        board = GuardBoard(pins, _sensors(settings, runtime), 1 + randbelow(2**32 - 1), _clock)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
             path.chmod(0o600)
@@ -145,6 +155,18 @@ def _guard(settings: Settings, lines: GuardLines, factory: Any, path: Path, runt
         path.unlink(missing_ok=True)
         code = max(code, _let_go(pins))
     return code
+
+
+def _sensors(settings: Settings, runtime: Path) -> tuple[Sensor, ...]:
+    """Sensors B behind their corrections, and word left of which those are. Where it cannot be left, `run` will not let
+    a session begin."""
+    state = state_folder()
+    corrections = b_corrections(settings, state)
+    try:
+        handed_over(settings, make_private(state), corrections)
+    except (FolderRefused, OSError) as error:
+        _log.error("what sensor B is corrected with cannot be written: %s", error)
+    return corrected(sensors_b(settings, runtime, _clock), corrections)
 
 
 def _let_go(pins: GpioPins | None) -> int:

@@ -18,6 +18,8 @@ from firmware_bridge.transports import SocketTransport
 
 from . import hardware
 from .bedside.paths import guard_socket, world_socket
+from .calibration import corrected
+from .calibration_file import Correction
 from .control import Hardware
 from .settings import SensorSettings, Settings
 from .simulation import Mover
@@ -31,26 +33,37 @@ class WiredBench:
     limbs: tuple[Mover, ...]
 
 
-def wired_bench(settings: Settings, runtime: Path, clock: Callable[[], float]) -> WiredBench:
-    """The host's side of a bench whose guard is another process or a board. Raises OSError: a bus that is not there."""
-    link = guard_link(settings, runtime)
+def wired_bench(settings: Settings, runtime: Path, clock: Callable[[], float], a: tuple[Correction, ...]) -> WiredBench:
+    """The host's side of a bench whose guard is another process or a board, each sensor A behind its correction.
+    Raises OSError: a bus that is not there."""
+    driven = Hardware(corrected(sensors_a(settings, runtime, clock), a), guard_link(settings, runtime))
     if settings.simulated is None:
-        return WiredBench(Hardware(hardware.sensors_a(settings, clock), link), ())
+        return WiredBench(driven, ())
     from firmware_bridge.simulated.world_client import WorldLimb
 
     world = world_socket(runtime, settings.bench_id)
-    sensors = _in_world([(cuff.sensor, "A") for cuff in settings.cuffs], world)
-    return WiredBench(Hardware(sensors, link), tuple([WorldLimb(world, cuff) for cuff in range(len(sensors))]))
+    return WiredBench(driven, tuple([WorldLimb(world, cuff) for cuff in range(len(settings.cuffs))]))
 
 
 def guard_link(settings: Settings, runtime: Path) -> GuardLink:
     """The link to the guard that these settings name. Opens nothing: until the guard is there its fault says so."""
-    transport = SocketTransport(guard_socket(runtime, settings.bench_id))
-    return HostLink(transport, lambda: randbits(32), len(settings.cuffs))
+    return HostLink(guard_transport(settings, runtime), lambda: randbits(32), len(settings.cuffs))
+
+
+def guard_transport(settings: Settings, runtime: Path) -> SocketTransport:
+    """Bytes to and from the guard that these settings name."""
+    return SocketTransport(guard_socket(runtime, settings.bench_id))
+
+
+def sensors_a(settings: Settings, runtime: Path, clock: Callable[[], float]) -> tuple[Sensor, ...]:
+    """What control reads, by cuff, before any correction. Raises OSError: a bus that is not there."""
+    if settings.simulated is None:
+        return hardware.sensors_a(settings, clock)
+    return _in_world([(cuff.sensor, "A") for cuff in settings.cuffs], world_socket(runtime, settings.bench_id))
 
 
 def sensors_b(settings: Settings, runtime: Path, clock: Callable[[], float]) -> tuple[Sensor, ...]:
-    """What the guard process reads, by cuff. Raises OSError: a bus that is not there."""
+    """What the guard process reads, by cuff, before any correction. Raises OSError: a bus that is not there."""
     if settings.simulated is None:
         return hardware.sensors_b(settings, clock)
     fitted = [(cuff.sensor_b, "B") for cuff in settings.cuffs if cuff.sensor_b is not None]
