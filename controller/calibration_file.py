@@ -197,6 +197,9 @@ def write_whole(path: Path, text: str) -> None:
     try:
         with new.open("x", encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o600)
+            if os.geteuid() == 0:  # `sudo manchet calibrate` must leave the service a file that it can read
+                owner = path.parent.stat()
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -307,6 +307,15 @@ def test_the_new_file_is_on_the_disk_before_it_takes_the_old_ones_name(
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for somebody else")
+def test_what_root_writes_belongs_to_whoever_the_folder_belongs_to(tmp_path: Path) -> None:
+    settings = bench(tmp_path)
+    os.chown(tmp_path, 12345, 54321)
+    calibrate(fitted(settings)[0], tmp_path, points())
+    found = (tmp_path / FILE).stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (12345, 54321, 0o600)
+
+
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = whole(tmp_path)
     before = sorted(tmp_path.iterdir()), (tmp_path / FILE).read_bytes()
