@@ -145,16 +145,20 @@ class Service:
 
     def _info(self, origin: Origin, config_sha256: str) -> Info:
         sensors = []
-        for index, cuff in enumerate(self.settings.cuffs):
-            sensor = self.bench.hardware.sensors[index]
-            day = self._calibrated_on[index]
+        for one in calibration.fitted(self.settings):
+            day = self._calibrated_on.get((one.cuff, one.channel))
+            if one.channel == "A":
+                driver = self.bench.hardware.sensors[one.cuff - 1]
+                low_mmhg, high_mmhg = driver.low_mmhg, driver.high_mmhg
+            else:
+                low_mmhg, high_mmhg = hardware.scale_mmhg(one.settings)
             sensors.append(
                 SensorInfo(
-                    cuff=index + 1,
-                    channel="A",
-                    name=f"{cuff.sensor.kind} on bus {cuff.sensor.bus}",
-                    low_mmhg=sensor.low_mmhg,
-                    high_mmhg=sensor.high_mmhg,
+                    cuff=one.cuff,
+                    channel=one.channel,
+                    name=f"{one.settings.kind} on bus {one.settings.bus}",
+                    low_mmhg=low_mmhg,
+                    high_mmhg=high_mmhg,
                     calibrated_on=day.isoformat() if day is not None else None,
                 )
             )

@@ -15,8 +15,8 @@ is a sentence and the vented side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -175,7 +175,7 @@ class Standing:
     a: tuple[Correction, ...]  # of sensor A, by cuff
     uncalibrated: str = ""  # why no session may begin, as a sentence; "" when one may
     overdue: tuple[str, ...] = ()  # what is due for a check, one sensor each
-    calibrated_on: tuple[date | None, ...] = ()  # of sensor A, by cuff
+    calibrated_on: Mapping[tuple[int, Channel], date] = field(default_factory=dict)  # by cuff, from 1, and channel
 
 
 def standing(settings: Settings, state: Path | None, today: date) -> Standing:
@@ -186,18 +186,19 @@ def standing(settings: Settings, state: Path | None, today: date) -> Standing:
         BadInput: the file cannot be used.
     """
     if settings.guard.kind == "simulated":
-        count = len(settings.cuffs)
-        return Standing((Correction(),) * count, calibrated_on=(None,) * count)
+        return Standing((Correction(),) * len(settings.cuffs))
     entries = load_entries(state / FILE) if state is not None else ()
     sensors = fitted(settings)
     against: list[str] = []
     overdue: list[str] = []
+    days: dict[tuple[int, Channel], date] = {}
     for sensor in sensors:
         entry = entry_of(sensor, entries)
         if entry is not None and (misfit := sensor.misfit(entry)):
             raise Misfit(misfit)
         against += _against(sensor, entry, today)
         if entry is not None and entry.two_points is not None:
+            days[sensor.cuff, sensor.channel] = entry.two_points.calibrated_on
             due = due_on(entry.two_points.calibrated_on)
             if today >= due:
                 overdue.append(f"{sensor.name}, due on {due.isoformat()}")
@@ -205,16 +206,8 @@ def standing(settings: Settings, state: Path | None, today: date) -> Standing:
         against += _against_guard(settings, state, entries)
     if settings.simulated is not None:
         against.clear()
-    a = [sensor for sensor in sensors if sensor.channel == "A"]
-    days = [
-        entry.two_points.calibrated_on
-        if (entry := entry_of(sensor, entries)) is not None and entry.two_points is not None
-        else None
-        for sensor in a
-    ]
-    return Standing(
-        tuple([for_sensor(sensor, entries) for sensor in a]), against[0] if against else "", tuple(overdue), tuple(days)
-    )
+    a = tuple([for_sensor(sensor, entries) for sensor in sensors if sensor.channel == "A"])
+    return Standing(a, against[0] if against else "", tuple(overdue), days)
 
 
 def _against(sensor: Fitted, entry: Entry | None, today: date) -> list[str]:

@@ -7,6 +7,7 @@ Whoever makes a sensor, on a real bus or a simulated one, makes it with `sensor`
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,19 @@ def sensor(bus: I2CBus, settings: SensorSettings, name: str) -> Sensor:
     if settings.kind == "mpx5050":
         more = {"supply_v": settings.supply_v, "divider": settings.divider}
     return FAMILIES[settings.kind].make(bus, settings.place[1], name, part_of(settings), **more)
+
+
+class _NoBus:
+    """For a driver that is only asked what it is."""
+
+    def i2c_rdwr(self, *i2c_msgs: object) -> None:
+        raise OSError(errno.ENODEV, f"no bus for {len(i2c_msgs)} messages")
+
+
+def scale_mmhg(settings: SensorSettings) -> tuple[float, float]:
+    """Lowest and highest reading of a sensor that is not ours to read."""
+    driver = sensor(_NoBus(), settings, "")
+    return driver.low_mmhg, driver.high_mmhg
 
 
 def sensors_a(settings: Settings, clock: Callable[[], float]) -> tuple[Sensor, ...]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from controller import app, calibration
+from controller import app, calibration, hardware
 from controller.calibration import b_corrections, fitted, handed_over
 from controller.calibration_file import FILE, TwoPoints, save_entry
 from controller.messages import Info
-from controller.settings import Settings, load
+from controller.settings import SensorSettings, Settings, load
 from firmware_bridge.simulated.bus import SimulatedBus
 
 TODAY = datetime.now(UTC).date()
@@ -49,15 +49,15 @@ def calibrated(settings: Settings, state: Path, on: date) -> None:
     handed_over(settings, state, b_corrections(settings, state))
 
 
-def service(settings: Settings, folder: Path, state: Path | None) -> tuple[str, list[str], str | None]:
-    """Why it is not READY, what is overdue, and the date that goes out."""
+def service(settings: Settings, folder: Path, state: Path | None) -> tuple[str, list[str], list[str | None]]:
+    """Why it is not READY, what is overdue, and the dates that go out, A before B."""
     told: list[Any] = []
 
     class Heard(app.Unpublished):
         def publish(self, payload: Any) -> None:
             told.append(payload)
 
-    async def made() -> tuple[str, list[str], str | None]:
+    async def made() -> tuple[str, list[str], list[str | None]]:
         place = app.Place(folder / "b1.sock", folder / "b1.sqlite", state)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(app, "_publisher", lambda *_: Heard())
@@ -65,7 +65,7 @@ def service(settings: Settings, folder: Path, state: Path | None) -> tuple[str, 
         overdue = [notice.detail for notice in one._notices() if notice.condition == "calibration_overdue"]
         one.journal.close(0.3)
         (info,) = [payload for payload in told if isinstance(payload, Info)]
-        return one.control._settings.bench.uncalibrated, overdue, info.sensors[0].calibrated_on
+        return one.control._settings.bench.uncalibrated, overdue, [one.calibrated_on for one in info.sensors]
 
     return asyncio.run(made())
 
@@ -76,18 +76,18 @@ def test_a_bench_of_wires_that_was_never_calibrated_is_not_ready(
 ) -> None:
     uncalibrated, overdue, on = service(settings, tmp_path, tmp_path if there_is_a_folder else None)
     assert uncalibrated.startswith("sensor A of cuff 1 has never been calibrated")
-    assert (overdue, on) == ([], None)
+    assert (overdue, on) == ([], [None, None])
 
 
 def test_a_calibrated_one_is_and_says_since_when(settings: Settings, tmp_path: Path) -> None:
     calibrated(settings, tmp_path, TODAY)
-    assert service(settings, tmp_path, tmp_path) == ("", [], TODAY.isoformat())
+    assert service(settings, tmp_path, tmp_path) == ("", [], [TODAY.isoformat()] * 2)
 
 
 def test_an_old_one_is_ready_and_alarms(settings: Settings, tmp_path: Path) -> None:
     calibrated(settings, tmp_path, date(2020, 1, 2))
     uncalibrated, overdue, on = service(settings, tmp_path, tmp_path)
-    assert (uncalibrated, on) == ("", "2020-01-02")
+    assert (uncalibrated, on) == ("", ["2020-01-02"] * 2)
     assert overdue == ["sensor A of cuff 1, due on 2021-01-02", "sensor B of cuff 1, due on 2021-01-02"]
 
 
@@ -98,3 +98,9 @@ def test_another_sensor_is_refused_before_anything_is_opened(settings: Settings,
     with pytest.raises(calibration.Misfit, match="sensor A of cuff 1 is on bus 2 in the bench's file"):
         service(load(path), tmp_path, tmp_path)
     assert not (tmp_path / "b1.sqlite").exists()
+
+
+@pytest.mark.parametrize("kind", sorted(hardware.FAMILIES))
+def test_the_scale_of_a_sensor_that_others_read_needs_no_bus(kind: Any) -> None:
+    low_mmhg, high_mmhg = hardware.scale_mmhg(SensorSettings(bus=250, kind=kind))
+    assert low_mmhg < 0.0 < 290.0 < high_mmhg

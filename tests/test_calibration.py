@@ -78,7 +78,7 @@ def test_a_bench_without_the_file_is_not_ready_and_says_why(tmp_path: Path) -> N
         found = standing(settings, state, TODAY)
         assert found.uncalibrated.startswith("sensor A of cuff 1 has never been calibrated: ")
         assert found.a == (Correction(),)
-        assert found.calibrated_on == (None,)
+        assert found.calibrated_on == {}
 
 
 def test_one_of_two_sensors_is_not_enough(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkey
 def test_a_simulated_bench_needs_none(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("broken")
     found = standing(bench(tmp_path, SIMULATED), tmp_path, TODAY)
-    assert (found.uncalibrated, found.overdue, found.a, found.calibrated_on) == ("", (), (Correction(),), (None,))
+    assert (found.uncalibrated, found.overdue, found.a, found.calibrated_on) == ("", (), (Correction(),), {})
 
 
 def test_wires_that_end_in_simulated_physics_need_none_and_use_what_there_is(tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_wires_that_end_in_simulated_physics_need_none_and_use_what_there_is(tmp
 def test_a_whole_bench_stands(tmp_path: Path) -> None:
     settings = whole(tmp_path)
     found = standing(settings, tmp_path, TODAY)
-    assert (found.uncalibrated, found.overdue, found.calibrated_on) == ("", (), (TODAY,))
+    assert (found.uncalibrated, found.overdue, found.calibrated_on) == ("", (), {(1, "A"): TODAY, (1, "B"): TODAY})
     assert found.a == calibration.b_corrections(settings, tmp_path) == (Correction(1.0, 2.0),)
 
 
