@@ -28,7 +28,7 @@ import msgspec
 
 from firmware_bridge.firmware import wire
 
-from . import __version__
+from . import __version__, calibration, hardware
 from .bedside.lock import BenchLock, BenchTaken
 from .bedside.notify import Notifier
 from .bedside.paths import FolderRefused, control_socket, make_private, runtime_folder, state_folder
@@ -50,6 +50,7 @@ from .record.writer import JournalThread
 from .settings import Settings, load, read_password
 from .simulation import Patient, SimulatedBench, plant_of, simulated_bench
 from .tomlfile import BadInput
+from .wires import WiredBench, wired_bench
 
 STOP_WITHIN_S: Final = 8.0  # how long the end of the process waits for empty
 GONE_WITHIN_S: Final = 1.6  # of the publisher, once the cuff is empty
@@ -64,6 +65,7 @@ class Place:
 
     socket: Path
     journal: Path
+    state: Path | None = None  # where the calibration is kept; None: there is none
 
 
 class Service:
@@ -87,19 +89,22 @@ class Service:
         self._loop = loop
         self._asked_to_end = asyncio.Event()
         self._notifier = Notifier()
+        standing = calibration.standing(settings, place.state, datetime.now(UTC).date())
         origin = Origin(settings.bench_id, token_hex(4), time.time, clock_synced)
         journal = Journal(place.journal, origin)
         recalled = journal.recall()
         self.journal = JournalThread(journal, time.time, speed)
         self.publisher = _publisher(settings, origin, self.journal, speed)
-        self.bench = _simulated(settings, loop)
+        self.bench = _bench(settings, loop, place.socket.parent, standing)
         self.report = SessionReport(origin, __version__, self._deliver)
         limits = settings.core_limits()
-        core = CoreSettings(Bench(limits, settings.require_panel), settings.core_regulator())
-        self._calibration = calibration_notices(settings)
+        core = CoreSettings(Bench(limits, settings.require_panel, standing.uncalibrated), settings.core_regulator())
+        self._calibration = calibration_notices(standing)
+        self._calibrated_on = standing.calibrated_on
         self._broken = (Notice("boot_fault", detail=recalled.broken),) if recalled.broken else ()
         self.socket = CommandSocket(place.socket, self._submit, speed)
-        watchers = (Patient(self.bench.limbs).after, self.report.after, *((watch,) if watch is not None else ()))
+        moving = (Patient(self.bench.limbs).after,) if self.bench.limbs else ()
+        watchers = (*moving, self.report.after, *((watch,) if watch is not None else ()))
         self.control = Control(
             loop,
             self.bench.hardware,
@@ -140,16 +145,20 @@ class Service:
 
     def _info(self, origin: Origin, config_sha256: str) -> Info:
         sensors = []
-        for index, cuff in enumerate(self.settings.cuffs):
-            sensor = self.bench.hardware.sensors[index]
-            day = cuff.sensor.calibrated_on
+        for one in calibration.fitted(self.settings):
+            day = self._calibrated_on.get((one.cuff, one.channel))
+            if one.channel == "A":
+                driver = self.bench.hardware.sensors[one.cuff - 1]
+                low_mmhg, high_mmhg = driver.low_mmhg, driver.high_mmhg
+            else:
+                low_mmhg, high_mmhg = hardware.scale_mmhg(one.settings)
             sensors.append(
                 SensorInfo(
-                    cuff=index + 1,
-                    channel="A",
-                    name=f"{cuff.sensor.kind} on bus {cuff.sensor.bus}",
-                    low_mmhg=sensor.low_mmhg,
-                    high_mmhg=sensor.high_mmhg,
+                    cuff=one.cuff,
+                    channel=one.channel,
+                    name=f"{one.settings.kind} on bus {one.settings.bus}",
+                    low_mmhg=low_mmhg,
+                    high_mmhg=high_mmhg,
                     calibrated_on=day.isoformat() if day is not None else None,
                 )
             )
@@ -293,12 +302,22 @@ def _publisher(settings: Settings, origin: Origin, outbox: Outbox, speed: float)
     return Publisher(broker, origin, outbox, speed)
 
 
+def _bench(
+    settings: Settings, loop: asyncio.AbstractEventLoop, runtime: Path, standing: calibration.Standing
+) -> SimulatedBench | WiredBench:
+    """What control drives: all of it in this process, or wires to a guard and to sensors."""
+    if settings.guard.kind == "simulated":
+        return _simulated(settings, loop)
+    return wired_bench(settings, runtime, loop.time, standing.a)
+
+
 def _simulated(settings: Settings, loop: asyncio.AbstractEventLoop) -> SimulatedBench:
     simulated = settings.simulated
-    assert simulated is not None  # settings.load saw to it: the only kind of guard there is so far
-    places = tuple(cuff.sensor.place for cuff in settings.cuffs)
+    assert simulated is not None  # settings.load saw to it
+    sensors = tuple(cuff.sensor for cuff in settings.cuffs)
+    sensors_b = tuple(cuff.sensor_b for cuff in settings.cuffs)
     plant = plant_of(simulated.limb, simulated.plant)
-    return simulated_bench(loop.time, plant, simulated.lop_mmhg, simulated.seed, places)
+    return simulated_bench(loop.time, plant, simulated.lop_mmhg, simulated.seed, sensors, sensors_b)
 
 
 def boot_state(cuffs: int, core: CoreSettings, now_s: float, recalled: Recalled) -> CoreState:
@@ -317,14 +336,9 @@ def boot_state(cuffs: int, core: CoreSettings, now_s: float, recalled: Recalled)
     return initial(cuffs, core, now_s, clocks, fault, past_unknown=bool(recalled.broken))
 
 
-def calibration_notices(settings: Settings) -> tuple[Notice, ...]:
+def calibration_notices(standing: calibration.Standing) -> tuple[Notice, ...]:
     """A sensor whose check is due."""
-    today = datetime.now(UTC).date()
-    return tuple(
-        Notice("calibration_overdue", detail=f"sensor A of cuff {number}, due on {due.isoformat()}")
-        for number, cuff in enumerate(settings.cuffs, start=1)
-        if (due := cuff.sensor.calibration_due_on) is not None and due <= today
-    )
+    return tuple(Notice("calibration_overdue", detail=one) for one in standing.overdue)
 
 
 def causes(failure: BaseException) -> list[BaseException]:
@@ -346,17 +360,18 @@ def run(config: Path) -> int:
     """Serve the bench of this file until SIGTERM or Ctrl-C. Returns the exit code; complaints are one line."""
     try:
         settings = load(config)
+        hardware.check(settings, config)
         check_plant(settings, config)
         runtime, state = make_private(runtime_folder()), state_folder()
         journal = Path(settings.journal) if settings.journal is not None else state / f"{settings.bench_id}.sqlite"
-        place = Place(control_socket(runtime, settings.bench_id), journal)
+        place = Place(control_socket(runtime, settings.bench_id), journal, state)
         with BenchLock(runtime, settings.bench_id):
             digest = sha256(config.read_bytes()).hexdigest()
             with asyncio.Runner(loop_factory=real_loop) as runner:
                 return runner.run(_serve(settings, place, digest))
     except BadInput as error:
         return _complain(str(error), 2)
-    except (BenchTaken, FolderRefused, JournalVersionError, OSError, sqlite3.Error) as error:
+    except (BenchTaken, FolderRefused, JournalVersionError, calibration.Misfit, OSError, sqlite3.Error) as error:
         return _complain(str(error), 1)
 
 

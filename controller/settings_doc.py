@@ -29,7 +29,10 @@ default is "none". `manchet check-config FILE` checks a file without starting an
 """
 _BENCH: Final = """A bench's file, `manchet run --config FILE`. Examples: `config/bench-simulated.toml` and
 `config/bench-simulated-two-cuffs.toml`. Relative paths are taken from the folder of the file. The broker's side is
-`config/mosquitto/`."""
+`config/mosquitto/`. What its sensors were calibrated for is not in this file but in `calibration.toml` of the state
+folder, which `manchet zero` and `manchet calibrate` write: by bench, cuff and channel, for one sensor of this kind,
+part, serial, bus and address. On an installed bench, as root: `systemctl stop manchet`, then
+`manchet calibrate --config /etc/manchet/bench.toml --state /var/lib/manchet`."""
 _PROTOCOL: Final = """One file per protocol, named after it, in `--protocols DIR`, `/etc/manchet/protocols`, or among
 those that come with the program (`config/protocols/`); the first found of a name counts. Beside the bounds below, a
 protocol is refused when

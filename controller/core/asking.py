@@ -89,9 +89,12 @@ def watch(s: SessionState, limits: Limits, now_s: float) -> Watch:
     )
 
 
-def unready(s: SessionState, seen: tuple[Seen, ...], guard: GuardState | None, estop_ok: bool) -> str:
+def unready(
+    s: SessionState, seen: tuple[Seen, ...], guard: GuardState | None, estop_ok: bool, uncalibrated: str = ""
+) -> str:
     """Why the bench is not READY, as a sentence; "" when it is. Self-test of the simulated bench: sensors present,
-    agreeing, zero within limits; guard vented; E-stop loop whole; cuff empty."""
+    agreeing, zero within limits; guard vented; E-stop loop whole; cuff empty. `uncalibrated`: what the bench itself
+    knows against its sensors."""
     code = s.code
     if not code:
         return "no prescription: screen and prescribe first"
@@ -105,6 +108,8 @@ def unready(s: SessionState, seen: tuple[Seen, ...], guard: GuardState | None, e
         return "the guard is not vented and disarmed"
     if not estop_ok:
         return "the emergency stop is pressed or its wire is broken: release it"
+    if uncalibrated:
+        return uncalibrated
     for cuff, one in enumerate(seen):
         if not one.certain:
             return f"cuff {cuff + 1}: a pressure sensor gives no reading"

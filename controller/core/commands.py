@@ -38,6 +38,7 @@ class Bench:
 
     limits: Limits
     require_panel: bool = False
+    uncalibrated: str = ""  # why a sensor's calibration does not do for a session, as a sentence; "" where it does
 
 
 @value

@@ -131,7 +131,7 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
 
     session.run_clocks(s, seen, dt_s, now_s)
     if s.phase is IDLE or s.phase is READY:
-        _ready(s, new, now_s)
+        _ready(s, new, settings.bench, now_s)
     replies: tuple[Reply, ...] = ()
     if inputs.commands:
         replies = tuple([_obey(new, command, settings.bench, now_s) for command in inputs.commands])
@@ -163,8 +163,8 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
     return Stepped(new, Outputs(given, order, arm, s.cuff_off), tuple(s.events), replies)
 
 
-def _ready(s: session.SessionState, new: CoreState, now_s: float) -> None:
-    s.not_ready = asking.unready(s, new.seen, new.guard, new.estop_ok)
+def _ready(s: session.SessionState, new: CoreState, bench: Bench, now_s: float) -> None:
+    s.not_ready = asking.unready(s, new.seen, new.guard, new.estop_ok, bench.uncalibrated)
     if s.phase is IDLE and not s.not_ready:
         s.go(Event.READIED, now_s)
     elif s.phase is READY and s.not_ready:

@@ -122,6 +122,7 @@ class Stand:
     fall_1_s: float = 4.0  # share of the pressure that goes in a second
     limits: Limits = field(default_factory=Limits)
     require_panel: bool = False
+    uncalibrated: str = ""
     clocks: dict[LimbKey, LimbClock] | None = None
     fault: Finding | None = None
     past_unknown: bool = False
@@ -136,7 +137,9 @@ class Stand:
     watched: Callable[[Stand, core.Stepped], None] | None = None  # called after each tick
 
     def __post_init__(self) -> None:
-        self.settings = core.CoreSettings(Bench(self.limits, self.require_panel), RegulatorSettings())
+        self.settings = core.CoreSettings(
+            Bench(self.limits, self.require_panel, self.uncalibrated), RegulatorSettings()
+        )
         self.state = core.initial(self.cuffs, self.settings, self.now_s, self.clocks, self.fault, self.past_unknown)
         self.channels = [Channel() for _ in range(self.cuffs)]
         self.events: list[Happened] = []

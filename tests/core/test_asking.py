@@ -217,3 +217,23 @@ def test_nobody_is_ready_who_is_not_screened(screened: Any, text: str) -> None:
 def test_nothing_is_ready_without_a_prescription() -> None:
     text = asking.unready(Stand().run(1.0).s, (EMPTY,), GuardState.VENTED, True)
     assert text == "no prescription: screen and prescribe first"
+
+
+def test_a_bench_whose_sensors_are_not_calibrated_says_so_before_it_looks_at_what_they_read() -> None:
+    text = "sensor B of cuff 1 has never been calibrated: calibrate it"
+    s = Stand().ready().s
+    assert asking.unready(s, (EMPTY,), GuardState.VENTED, True, text) == text
+    assert asking.unready(s, (at_mmhg(120.0, 118.0),), GuardState.VENTED, True, text) == text
+    assert asking.unready(s, (EMPTY,), None, True, text) == "the guard has not answered yet"
+
+
+def test_no_uncalibrated_bench_gets_ready_or_starts() -> None:
+    stand = Stand(uncalibrated="calibrate it first").run(1.0)
+    stand.obeyed(Verb.SCREEN, screening=bench.screening())
+    stand.obeyed(Verb.PRESCRIBE, prescription=prescription())
+    stand.run(5.0)
+    assert stand.phase is Phase.IDLE
+    reply = stand.say(Verb.START)
+    assert not reply.ok
+    assert "calibrate it first" in reply.text
+    assert stand.run(5.0).phase is Phase.IDLE
