@@ -95,6 +95,7 @@ class Lived:
     """A scenario while it is lived. `bench`, `control` and `measure` are there for tests that look closer."""
 
     def __init__(self, scenario: Scenario, loop: asyncio.AbstractEventLoop) -> None:
+        prescriptions = clinicians_prescriptions(scenario)  # before anything is opened: they may be refused
         self.scenario = scenario
         self.tick_s = 1.0 / scenario.tick_hz
         plant = plant_of(scenario.limb, scenario.plant)
@@ -127,7 +128,7 @@ class Lived:
             (self.publisher.offer,),
             notices=self.publisher.notices,
         )
-        self.supervisor = Supervisor(self.control, clinicians_prescriptions(scenario), scenario.seed)
+        self.supervisor = Supervisor(self.control, prescriptions, scenario.seed)
         self.schedule = Schedule(scenario.faults, self)
         for after in (self.schedule.after, self.supervisor.after, self.patient.after, self.measure.after, self._after):
             self.control.watch(after)
@@ -233,6 +234,7 @@ async def _live(
     stack: ExitStack,
 ) -> dict[str, Any]:
     lived = Lived(scenario, loop)
+    stack.callback(lived.disk.close)  # whatever comes between here and the end
     look(lived)
     if scenario.trace is not None:
         _write_trace(lived, scenario.trace, stack)
