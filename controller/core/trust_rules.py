@@ -59,8 +59,9 @@ def stale_sample(run: Run, m: Moment) -> Finding | None:  # noqa: ARG001
 
 
 def frozen_sample(run: Run, m: Moment) -> Finding | None:  # noqa: ARG001
-    """H-04: identical counts of A above 20 mmHg while pump or vent should move them, for 300 ms [J]: 24 bits of a
-    working sensor never stand still for that long."""
+    """H-04: identical counts of A above 20 mmHg while pump or vent should move them, for 300 ms [J]: 14 bits
+    or more of a working sensor never stand still for that long. Only fresh samples count: one in two ticks takes
+    600 ms."""
     if m.sight.unchanged_s < FROZEN_S:
         return None
     text = f"cuff {m.cuff + 1}: sensor A has said exactly the same for {m.sight.unchanged_s:.1f} s while air was moved"
