@@ -154,7 +154,7 @@ class Panel:
         if answer.cancelled():
             return
         said = answer.result()
-        self._signals.pip(TAKEN if said["ok"] else REFUSED, self._loop.time())
+        self._signals.pip(TAKEN if said["ok"] else REFUSED)
         _log.info("button: %s: %s", verb, said["text"])
 
     # --- what fails --------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from math import inf
+from math import inf, isnan, nan
 from typing import Final
 
 from ..core.model import HOLDING, IDLE, PAUSED, READY, RESTING, Alarm, Phase, Priority, Snapshot, value
@@ -144,25 +144,25 @@ class Signals:
         self._sounding: tuple[Priority, float] | None = None  # and when the newest low alarm was raised
         self._burst_from_s = 0.0
         self._pip: Pip | None = None
-        self._pip_until_s = 0.0
+        self._pip_until_s = nan
         self._cue: tuple[str, int, int] = ("", 0, 0)
         self._first_s: float | None = None
 
-    def pip(self, pip: Pip, now_s: float) -> None:
-        """Let this be heard, unless an alarm is."""
-        self._pip, self._pip_until_s = pip, now_s + pip.length_s
+    def pip(self, pip: Pip) -> None:
+        """Let this be heard from the next look on, unless an alarm is."""
+        self._pip, self._pip_until_s = pip, nan
 
     def look(self, seen: Snapshot | None, now_s: float) -> Shown:
         """What to show now. `seen` is the newest picture of the bench, None before the first."""
         if self._first_s is None:
             self._first_s = now_s
-            self.pip(TAKEN, now_s)
+            self.pip(TAKEN)
         fresh = now_s - (self._first_s if seen is None else seen.at_s) < PICTURE_STALE_S
         alarms = seen.alarms if seen is not None else ()
         priority = (alarms[0].priority if alarms else None) if fresh else Priority.HIGH
         paused = fresh and any(now_s < alarm.audio_paused_until_s for alarm in alarms)
         if seen is not None:
-            self._hear(seen, now_s)
+            self._hear(seen)
         colour = self._colour(seen, priority, paused, now_s)
         hz, next_s = self._tone(priority, _newest_low_s(alarms), paused, now_s)
         return Shown(colour, hz, next_s)
@@ -205,9 +205,12 @@ class Signals:
                 return (one.hz if on else 0.0), self._burst_from_s + next_s
         else:
             next_s = inf
-        if self._pip is not None and now_s < self._pip_until_s - _CLOSE_S:
-            return self._pip.hz, self._pip_until_s
-        self._pip = None
+        if self._pip is not None:
+            if isnan(self._pip_until_s):
+                self._pip_until_s = now_s + self._pip.length_s
+            if now_s < self._pip_until_s - _CLOSE_S:
+                return self._pip.hz, min(self._pip_until_s, self._burst_from_s + next_s)
+            self._pip = None
         return 0.0, self._burst_from_s + next_s
 
     def _must_end(self, wanted: tuple[Priority, float] | None, now_s: float) -> bool:
@@ -217,7 +220,7 @@ class Signals:
         urgent = wanted is not None and _RANK[wanted[0]] <= _RANK[self._sounding[0]]
         return not urgent and BURSTS[self._sounding[0]].at(now_s - self._burst_from_s)[1]
 
-    def _hear(self, seen: Snapshot, now_s: float) -> None:
+    def _hear(self, seen: Snapshot) -> None:
         """A pip where the cue has changed."""
         before, self._cue = self._cue, (seen.cue, seen.set_index, seen.repetition)
         if self._cue == before:
@@ -231,7 +234,7 @@ class Signals:
             elif _counts(seen.cue):
                 pip = COUNT
         if pip is not None:
-            self.pip(pip, now_s)
+            self.pip(pip)
 
 
 _RANK: Final = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
