@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from ..core.model import FAULT, HOLDING, PAUSED, READY, RESTING, Notice, Snapshot, Verb
 from .button import STUCK_S, Button, Press
-from .signals import REFUSED, TAKEN, Colour, Signals
+from .signals import REFUSED, TAKEN, Colour, Signals, fresh
 
 LOOK_EVERY_S: Final = 0.02
 LOOK_LEAST_S: Final = 0.001  # between two looks, whatever the patterns ask for
@@ -40,10 +40,8 @@ class Pins(Protocol):
 Say = Callable[[Verb], "asyncio.Future[Mapping[str, Any]]"]
 
 
-def meaning(seen: Snapshot | None, press: Press = Press.SHORT) -> Verb | None:
+def meaning(seen: Snapshot, press: Press = Press.SHORT) -> Verb | None:
     """What the button means while the bench looks so. A reset asks for a hold, so that no start becomes one."""
-    if seen is None:
-        return None
     phase = seen.phase
     if press is Press.HELD:
         return Verb.RESET if phase is FAULT else None
@@ -67,7 +65,7 @@ class Panel:
         self._button = Button()
         self._signals = Signals()
         self._seen: Snapshot | None = None
-        self._meant: tuple[Verb | None, Verb | None] = (None, None)  # short and held, when the button went down
+        self._before: Snapshot | None = None  # how the bench looked when the button went down
         self._colour: Colour | None = None
         self._hz: float | None = None
         self._failed: dict[str, str] = {}
@@ -138,15 +136,16 @@ class Panel:
         self._handle = self._loop.call_at(max(next_s, now_s + LOOK_LEAST_S), self._turn)
 
     def _press(self, down: bool, now_s: float) -> None:
-        """A press means what it meant when the button went down, and only while it means that still."""
-        button = self._button
+        """A press means what it meant when the button went down, and only where nothing has changed since."""
+        button, seen = self._button, self._seen
         if not button.down:
-            self._meant = (meaning(self._seen), meaning(self._seen, Press.HELD))
+            self._before = seen
         press = button.look(down, now_s)
-        if press is Press.NONE:
+        before = self._before
+        if press is Press.NONE or seen is None or before is None or seen.phase is not before.phase:
             return
-        verb = self._meant[0] if press is Press.SHORT else self._meant[1]
-        if verb is None or verb is not meaning(self._seen, press):
+        verb = meaning(seen, press)
+        if verb is None or verb is not meaning(before, press) or not fresh(seen, now_s):
             return
         self._say(verb).add_done_callback(lambda answer: self._answered(verb, answer))
 

@@ -135,6 +135,11 @@ class Shown:
     next_s: float
 
 
+def fresh(seen: Snapshot, now_s: float) -> bool:
+    """Whether this is how the bench looks now. Written so that NaN is old."""
+    return now_s - seen.at_s < PICTURE_STALE_S
+
+
 class Signals:
     """Remembers since when what is shown is shown. Nothing here can refuse or fail on any snapshot."""
 
@@ -157,10 +162,10 @@ class Signals:
         if self._first_s is None:
             self._first_s = now_s
             self.pip(TAKEN)
-        fresh = now_s - (self._first_s if seen is None else seen.at_s) < PICTURE_STALE_S
+        known = now_s - self._first_s < PICTURE_STALE_S if seen is None else fresh(seen, now_s)
         alarms = seen.alarms if seen is not None else ()
-        priority = (alarms[0].priority if alarms else None) if fresh else Priority.HIGH
-        paused = fresh and any(now_s < alarm.audio_paused_until_s for alarm in alarms)
+        priority = (alarms[0].priority if alarms else None) if known else Priority.HIGH
+        paused = known and any(now_s < alarm.audio_paused_until_s for alarm in alarms)
         if seen is not None:
             self._hear(seen)
         colour = self._colour(seen, priority, paused, now_s)
