@@ -95,12 +95,12 @@ class Service:
         self.publisher = _publisher(settings, origin, self.journal, speed)
         self.bench = _simulated(settings, loop)
         self.report = SessionReport(origin, __version__, self._deliver)
+        self.panel = None if settings.panel is None else Panel(loop, lambda: _pins(settings), self._press)
         limits = settings.core_limits()
         core = CoreSettings(Bench(limits, settings.require_panel), settings.core_regulator())
         self._calibration = calibration_notices(settings)
         self._broken = (Notice("boot_fault", detail=recalled.broken),) if recalled.broken else ()
         self.socket = CommandSocket(place.socket, self._submit, speed)
-        self.panel = None if settings.panel is None else Panel(loop, lambda: _pins(settings), self._press)
         watchers = (Patient(self.bench.limbs).after, self.report.after, *((watch,) if watch is not None else ()))
         self.control = Control(
             loop,

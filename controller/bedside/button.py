@@ -49,10 +49,6 @@ class Button:
         self.stuck = self.down and now_s - self._since_s >= STUCK_S
         return press
 
-    def unseen(self) -> None:
-        """It could not be looked at."""
-        self._looked_at_s = None
-
     def _settle(self) -> Press:
         lasted_s = self._raw_since_s - self._since_s
         self.down, self._since_s = self._raw, self._raw_since_s

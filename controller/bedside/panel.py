@@ -20,7 +20,7 @@ from .signals import REFUSED, TAKEN, Colour, Signals, fresh
 
 LOOK_EVERY_S: Final = 0.02
 LOOK_LEAST_S: Final = 0.001  # between two looks, whatever the patterns ask for
-AGAIN_S: Final = 1.0  # [J] what failed is tried again this often
+AGAIN_S: Final = 1.0  # [J] what failed is tried again this often; a button not seen for so long is as at power-up
 
 _log: Final = logging.getLogger("manchet.panel")
 
@@ -118,8 +118,7 @@ class Panel:
             self._due_s += LOOK_EVERY_S * (int((now_s - self._due_s) / LOOK_EVERY_S) + 1)
         next_s = self._due_s
         try:
-            if not self._part("button", lambda: self._press(pins.pressed(), now_s), now_s):
-                self._button.unseen()
+            self._part("button", lambda: self._press(pins.pressed(), now_s), now_s)
             shown = self._signals.look(self._seen, now_s)
             next_s = min(next_s, shown.next_s)
             if shown.colour != self._colour:

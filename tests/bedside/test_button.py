@@ -136,11 +136,28 @@ def test_not_seen_for_a_while_is_as_at_power_up() -> None:
     assert finger.press(0.3) + finger.let_go() == [], "nor when it went down"
     assert finger.press(0.3) + finger.let_go() == [SHORT]
     finger.press(0.2)
-    finger.button.unseen()
-    assert finger.let_go() == []
-    finger.press(0.2)
     finger.now_s -= 5.0
     assert finger.let_go() == [], "time that goes backwards is no time"
+
+
+def test_a_disturbance_shorter_than_a_press_is_none_however_the_looks_fall() -> None:
+    for down_ms in range(1, 46):  # up to a look before the least that counts
+        for looks_ms in ((5,), (20, 5), (41, 3, 3)):
+            button, now_ms, said = Button(), 0, []
+            for look in range(400):
+                now_ms += looks_ms[look % len(looks_ms)]
+                said.append(button.look(1000 <= now_ms < 1000 + down_ms, now_ms / 1000.0))
+            assert set(said) == {NONE}, (down_ms, looks_ms)
+
+
+def test_one_that_is_stuck_stays_told_when_it_could_not_be_seen_for_a_while() -> None:
+    finger = Finger()
+    finger.press(STUCK_S + 1.0)
+    finger.now_s += 5.0
+    finger.press(LOOK_S)
+    assert finger.button.stuck
+    finger.let_go()
+    assert not finger.button.stuck
 
 
 def test_any_levels_at_all_give_a_press_only_after_a_release_and_a_press_that_ended() -> None:

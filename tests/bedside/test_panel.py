@@ -191,6 +191,18 @@ def test_a_part_that_fails_is_told_keeps_none_of_the_others_and_comes_back(live:
     live(test)
 
 
+def test_a_lamp_that_failed_shows_what_stands_when_it_is_mended_though_nothing_has_changed(live: Live) -> None:
+    async def test(bench: Bench) -> None:
+        await bench.look(phase=Phase.IDLE)
+        bench.lines.broken = {"lamp"}
+        await bench.look(phase=Phase.READY)
+        bench.lines.broken.clear()
+        await asyncio.sleep(AGAIN_S + 0.1)
+        assert bench.lines.lit[-1][1] == GREEN
+
+    live(test)
+
+
 def test_a_button_that_cannot_be_read_while_it_is_down_is_no_press(live: Live) -> None:
     async def test(bench: Bench) -> None:
         bench.lines.down = True
@@ -314,6 +326,21 @@ def test_a_press_that_has_lost_its_meaning_or_found_one_on_the_way_is_none(
         bench.lines.down = False
         await asyncio.sleep(0.5)
         assert bench.said == []
+
+    live(test)
+
+
+def test_a_press_before_a_hold_asks_for_it_is_no_answer(live: Live) -> None:
+    async def test(bench: Bench) -> None:
+        await bench.look(phase=Phase.HOLDING, waiting_for="")
+        bench.lines.down = True
+        await asyncio.sleep(0.3)
+        await bench.look(waiting_for="present")
+        bench.lines.down = False
+        await asyncio.sleep(0.5)
+        assert bench.said == []
+        await bench.press()
+        assert bench.said == [Verb.PRESENT]
 
     live(test)
 

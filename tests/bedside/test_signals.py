@@ -341,3 +341,13 @@ def test_looking_only_when_told_to_gives_every_edge(priority: Priority) -> None:
         [round_ * one.every_s + edge for round_ in range(rounds) for edge in one.edges_s] if rounds > 1 else one.edges_s
     )
     assert heard == pytest.approx([edge for edge in due if edge < 40.0], abs=1e-5)
+
+
+def test_a_pip_gives_way_to_the_burst_that_comes() -> None:
+    signals, seen = Signals(), picture(alarm(MEDIUM))
+    again_s = BURSTS[MEDIUM].every_s
+    signals.look(seen, 0.0)
+    signals.pip(OVER)
+    shown = signals.look(replace(seen, at_s=again_s - 0.1), again_s - 0.1)
+    assert (shown.hz, shown.next_s) == (OVER.hz, pytest.approx(again_s))
+    assert signals.look(replace(seen, at_s=again_s), again_s).hz == BURSTS[MEDIUM].hz
