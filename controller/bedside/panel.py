@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from ..core.model import FAULT, HOLDING, PAUSED, READY, RESTING, Notice, Snapshot, Verb
+from ..core.model import FAULT, HOLDING, IDLE, PAUSED, READY, RESTING, Notice, Snapshot, Verb
 from .button import STUCK_S, Button, Press
 from .signals import REFUSED, TAKEN, Colour, Signals, fresh
 
@@ -45,7 +45,7 @@ def meaning(seen: Snapshot, press: Press = Press.SHORT) -> Verb | None:
     phase = seen.phase
     if press is Press.HELD:
         return Verb.RESET if phase is FAULT else None
-    if phase is READY:
+    if phase is READY or phase is IDLE:  # in IDLE the core says why not
         return Verb.START
     if phase is RESTING or phase is PAUSED:
         return Verb.NEXT

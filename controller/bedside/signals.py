@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from math import inf, isnan, nan
 from typing import Final
 
-from ..core.model import HOLDING, IDLE, PAUSED, READY, RESTING, Alarm, Phase, Priority, Snapshot, value
+from ..core.model import IDLE, READY, Alarm, Phase, Priority, Snapshot, value
 
 Colour = tuple[bool, bool, bool]
 
@@ -121,7 +121,7 @@ COUNT_FROM: Final = 3
 
 _READY: Final = Flash(GREEN, 1.0, 1.0)
 _UNDER_WAY: Final = Flash(BLUE, 1.0, 1.0)
-_ASKS: Final = Flash(BLUE, 1.0, 0.5)  # [J] a sign of the supervisor is asked for
+_ASKS: Final = Flash(BLUE, 1.0, 0.5)  # [J] a person is asked for something
 _WINK_S: Final = 0.1  # [J] a blue wink in the dark of a flash: the sound is paused
 _TESTED: Final = (RED, GREEN, BLUE)
 
@@ -262,4 +262,4 @@ def _calm(seen: Snapshot | None) -> Flash | None:
         return None
     if phase is READY:
         return _READY
-    return _ASKS if seen.waiting_for and phase in (RESTING, HOLDING, PAUSED) else _UNDER_WAY
+    return _ASKS if seen.waiting_for else _UNDER_WAY

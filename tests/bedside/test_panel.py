@@ -269,6 +269,7 @@ def test_closing_twice_or_on_dead_lines_is_quiet(live: Live) -> None:
 # --- what a press means --------------------------------------------------------------------------------------------
 
 MEANS = {
+    Phase.IDLE: Verb.START,  # and the core says why not
     Phase.READY: Verb.START,
     Phase.RESTING: Verb.NEXT,
     Phase.PAUSED: Verb.NEXT,
