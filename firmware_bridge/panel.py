@@ -84,6 +84,7 @@ class PanelPins:
             buzzer.frequency = hz
             buzzer.value = BUZZER_DUTY
         else:
+            buzzer.value = 0.0
             buzzer.frequency = None
             buzzer.value = 0.0
 

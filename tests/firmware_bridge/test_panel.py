@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from firmware_bridge.panel import BUZZER_DUTY, PanelLines, PanelPins, mock_factory
+from firmware_bridge.panel import BUZZER_DUTY, PanelLines, PanelPins, mock_factory, pi_factory
 
 START, RED, GREEN, BLUE, BUZZER = 22, 23, 24, 10, 18
 LINES = PanelLines(START, (RED, GREEN, BLUE), BUZZER)
@@ -122,6 +123,96 @@ def test_what_is_not_fitted_does_nothing(factory: Any) -> None:
     pins.tone(660.0)
     assert not pins.pressed()
     pins.close()
+
+
+# --- as gpiozero's own driver for a Pi has it, with lgpio's calls by hand -------------------------------------------
+
+
+class Chip:
+    """A GPIO chip behind lgpio's functions: which lines are outputs, their level, pull and PWM."""
+
+    OUT, PULL_UP = 1 << 1, 1 << 5
+    SET_PULL_NONE, SET_PULL_UP, SET_PULL_DOWN = 1 << 7, 1 << 5, 1 << 6
+    BOTH_EDGES, RISING_EDGE, FALLING_EDGE = 3, 1, 2
+    error = RuntimeError
+
+    def __init__(self) -> None:
+        self.mode: dict[int, int] = {}
+        self.level: dict[int, int] = {}
+        self.pwm: dict[int, tuple[float, int]] = {}
+        self.opened = 0
+
+    def gpiochip_open(self, _chip: int) -> int:
+        self.opened += 1
+        return 7
+
+    def gpiochip_close(self, _handle: int) -> None:
+        self.opened -= 1
+
+    def gpio_claim_input(self, _handle: int, line: int, flags: int = 0) -> None:
+        self.mode[line] = flags
+        self.level[line] = int(flags == self.SET_PULL_UP)
+
+    def gpio_claim_output(self, _handle: int, line: int) -> None:
+        self.mode[line], self.level[line] = self.OUT, 0
+
+    def gpio_free(self, _handle: int, line: int) -> None:
+        self.mode.pop(line)
+
+    def gpio_get_mode(self, _handle: int, line: int) -> int:
+        return self.mode[line]
+
+    def gpio_read(self, _handle: int, line: int) -> int:
+        return self.level[line]
+
+    def gpio_write(self, _handle: int, line: int, level: int) -> None:
+        assert self.mode[line] == self.OUT
+        self.level[line] = int(level)
+
+    def tx_pwm(self, _handle: int, line: int, hz: float, percent: int) -> None:
+        assert self.mode[line] == self.OUT
+        assert hz == 0 or 0.1 <= hz <= 10_000.0, "what lgpio takes"
+        if hz:
+            self.pwm[line] = (hz, percent)
+        else:
+            self.pwm.pop(line, None)
+            self.level[line] = 1  # a PWM that stops may leave its pin as it was
+
+
+@pytest.fixture
+def chip(monkeypatch: pytest.MonkeyPatch) -> Iterator[Chip]:
+    from gpiozero.pins import local
+
+    chip = Chip()
+    monkeypatch.setitem(sys.modules, "lgpio", chip)  # type: ignore[arg-type]
+    monkeypatch.delitem(sys.modules, "gpiozero.pins.lgpio", raising=False)
+    monkeypatch.setattr(local.LocalPiFactory, "_get_revision", lambda _self: 0xC03111)  # a Pi 4
+    monkeypatch.setattr(local.LocalPiFactory, "pins", {})
+    yield chip
+    sys.modules.pop("gpiozero.pins.lgpio", None)
+
+
+def test_on_a_pi_the_same_lines_do_the_same(chip: Chip) -> None:
+    factory = pi_factory()
+    pins = PanelPins(LINES, factory)
+    assert chip.mode[START] == chip.SET_PULL_UP
+    assert not pins.pressed()
+    chip.level[START] = 0
+    assert pins.pressed()
+    assert [chip.level[one] for one in OUTPUTS] == [0, 0, 0, 0]
+    pins.light((True, True, False))
+    assert [chip.level[one] for one in OUTPUTS] == [1, 1, 0, 0]
+    for hz in (400.0, 1600.0):
+        pins.tone(hz)
+        assert chip.pwm == {BUZZER: (hz, 12)}
+    pins.tone(0.0)
+    assert (chip.pwm, chip.level[BUZZER]) == ({}, 0), "low after it, wherever the PWM had left it"
+    pins.tone(660.0)
+    pins.close()
+    assert chip.pwm == {}
+    assert [chip.mode[one] for one in (START, *OUTPUTS)] == [chip.SET_PULL_NONE] * 5
+    factory.close()
+    assert chip.opened == 0
 
 
 @pytest.mark.process
