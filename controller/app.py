@@ -31,6 +31,7 @@ from firmware_bridge.firmware import wire
 from . import __version__, calibration, hardware
 from .bedside.lock import BenchLock, BenchTaken
 from .bedside.notify import Notifier
+from .bedside.panel import Panel, Pins
 from .bedside.paths import FolderRefused, control_socket, make_private, runtime_folder, state_folder
 from .bedside.server import CommandSocket
 from .clock import real_loop
@@ -47,7 +48,7 @@ from .publish.compose import Outbox
 from .record.journal import Journal, JournalVersionError, Recalled
 from .record.report import SessionReport
 from .record.writer import JournalThread
-from .settings import Settings, load, read_password
+from .settings import PanelSettings, Settings, load, read_password
 from .simulation import Patient, SimulatedBench, plant_of, simulated_bench
 from .tomlfile import BadInput
 from .wires import WiredBench, wired_bench
@@ -97,6 +98,7 @@ class Service:
         self.publisher = _publisher(settings, origin, self.journal, speed)
         self.bench = _bench(settings, loop, place.socket.parent, standing)
         self.report = SessionReport(origin, __version__, self._deliver)
+        self.panel = None if settings.panel is None else Panel(loop, lambda: _pins(settings), self._press)
         limits = settings.core_limits()
         core = CoreSettings(Bench(limits, settings.require_panel, standing.uncalibrated), settings.core_regulator())
         self._calibration = calibration_notices(standing)
@@ -112,7 +114,7 @@ class Service:
             core,
             1.0 / settings.tick_hz,
             self.journal,
-            (self.publisher.offer, self.socket.offer),
+            (self.publisher.offer, self.socket.offer, *((self.panel.offer,) if self.panel is not None else ())),
             watchers,
             self._notices,
             self._pet if self._notifier.watchdog_s else None,
@@ -125,6 +127,10 @@ class Service:
     def _submit(self, verb: str, args: dict[str, Any]) -> asyncio.Future[Any]:
         return self.orders.submit(verb, args)
 
+    def _press(self, verb: Verb) -> asyncio.Future[Any]:
+        """The button says something."""
+        return self.orders.submit(verb, {"by": "panel"}, source="panel")
+
     def _deliver(self, summary: Session) -> None:
         """A session is over and summed up."""
         self.journal.session(summary)
@@ -132,7 +138,8 @@ class Service:
         self.socket.session(msgspec.to_builtins(summary))
 
     def _notices(self) -> tuple[Notice, ...]:
-        return self.publisher.notices() + self._calibration + self._broken
+        panel = self.panel.notices() if self.panel is not None else ()
+        return self.publisher.notices() + self._calibration + self._broken + panel
 
     def _pet(self, state: CoreState) -> None:
         """Systemd's watchdog: only after a tick that ran on time and either used fresh samples or has vented for a
@@ -196,12 +203,15 @@ class Service:
                 publishing = group.create_task(self.publisher.run(), name="publisher")
                 await self.socket.open()
                 self.control.start()
+                if self.panel is not None:
+                    self.panel.start()
                 self._notifier.tell("READY=1")
                 failing = group.create_task(self._failure(), name="control")
                 await self._asked_to_end.wait()
                 self._notifier.tell("STOPPING=1")
                 code = await self._vent()
                 failing.cancel()
+                self._close_panel()
                 await self._say_goodbye()
                 publishing.cancel()
         except* Exception as failures:
@@ -212,11 +222,16 @@ class Service:
             code = 1
         finally:
             self.control.stop()
+            self._close_panel()
             self._consume_failure()
             await self.socket.close()
             self.journal.close(JOURNAL_WITHIN_S)
             self._notifier.close()
         return code
+
+    def _close_panel(self) -> None:
+        if self.panel is not None:
+            self.panel.close()
 
     def _record_failure(self, failure: BaseException) -> None:
         """A process that failed with somebody's limb in the cuff comes up in FAULT: a person has to look."""
@@ -318,6 +333,15 @@ def _simulated(settings: Settings, loop: asyncio.AbstractEventLoop) -> Simulated
     sensors_b = tuple(cuff.sensor_b for cuff in settings.cuffs)
     plant = plant_of(simulated.limb, simulated.plant)
     return simulated_bench(loop.time, plant, simulated.lop_mmhg, simulated.seed, sensors, sensors_b)
+
+
+def _pins(settings: Settings) -> Pins:
+    """The panel's lines: on a simulated bench gpiozero's own mock of them, else the Pi's. gpiozero is imported here."""
+    from firmware_bridge.panel import PanelLines, PanelPins, mock_factory, pi_factory
+
+    panel = settings.panel or PanelSettings()
+    lines = PanelLines(panel.start_gpio, panel.lamp_gpios, panel.buzzer_gpio)
+    return PanelPins(lines, pi_factory() if settings.simulated is None else mock_factory())
 
 
 def boot_state(cuffs: int, core: CoreSettings, now_s: float, recalled: Recalled) -> CoreState:

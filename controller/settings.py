@@ -27,6 +27,7 @@ Gpio = Annotated[
 ]
 InGpio = Annotated[int, Meta(ge=2, le=27, extra={"must": "a GPIO from 2 to 27"})]
 SensorKind = Literal["abp2", "mpr", "hsc", "xgzp6847d", "mpx5050"]
+_I2C_1_GPIOS: Final = (2, 3)
 _ADDRESSES: Final[dict[str, int]] = {"abp2": 0x28, "mpr": 0x18, "hsc": 0x28, "xgzp6847d": 0x6D, "mpx5050": 0x48}
 
 
@@ -149,13 +150,21 @@ class GuardSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PanelSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Button, lamp and buzzer at the bench. The stop is not here: it is the guard's."""
+    """Button, lamp and buzzer at the bench; what is left out is not fitted. The stop is not here: it is the guard's."""
 
     start_gpio: Annotated[InGpio, Meta(description="start and next, a contact to ground")] | None = None
-    lamp_red_gpio: Annotated[Gpio, Meta(description="of the RGB lamp")] | None = None
+    lamp_red_gpio: Annotated[Gpio, Meta(description="of the RGB lamp, high is lit: all three lines or none")] | None = (
+        None
+    )
     lamp_green_gpio: Annotated[Gpio, Meta(description="of the RGB lamp")] | None = None
     lamp_blue_gpio: Annotated[Gpio, Meta(description="of the RGB lamp")] | None = None
     buzzer_gpio: Annotated[Gpio, Meta(description="of the buzzer: a sounder driven by PWM")] | None = None
+
+    @property
+    def lamp_gpios(self) -> tuple[int, int, int] | None:
+        """Red, green, blue; None where no lamp is fitted."""
+        red, green, blue = self.lamp_red_gpio, self.lamp_green_gpio, self.lamp_blue_gpio
+        return None if red is None or green is None or blue is None else (red, green, blue)
 
 
 class RegulatorTable(Struct, frozen=True, forbid_unknown_fields=True):
@@ -300,6 +309,21 @@ def _check(settings: Settings, source: Path) -> None:
     mqtt = settings.mqtt
     if mqtt.password_file is not None and mqtt.username is None:
         raise BadInput(source, "mqtt.username", MISSING, "given with mqtt.password_file")
+    _check_panel(settings, source)
+
+
+def _check_panel(settings: Settings, source: Path) -> None:
+    """A lamp has three colours, a button is not on the wires of a sensor, and who asks for a button has one."""
+    panel = settings.panel or PanelSettings()
+    if settings.require_panel and panel.start_gpio is None:
+        raise BadInput(source, "panel.start_gpio", MISSING, "given with require_panel = true: nothing else may start")
+    lamp = [(f"panel.lamp_{name}_gpio", getattr(panel, f"lamp_{name}_gpio")) for name in ("red", "green", "blue")]
+    if panel.lamp_gpios is None and any(line is not None for _, line in lamp):
+        missing = next(key for key, line in lamp if line is None)
+        raise BadInput(source, missing, MISSING, "given with the lamp's other lines: a lamp has all three or none")
+    sensors = [one for cuff in settings.cuffs for one in (cuff.sensor, cuff.sensor_b) if one is not None]
+    if panel.start_gpio in _I2C_1_GPIOS and any(one.bus == 1 for one in sensors):
+        raise BadInput(source, "panel.start_gpio", panel.start_gpio, "another than 2 and 3, which are I2C bus 1")
 
 
 def _check_lines(settings: Settings, source: Path) -> None:

@@ -64,6 +64,8 @@ CONDITIONS: Final[Mapping[str, Condition]] = {
     "journal_events_lost": Condition(_MEDIUM, False, "events could not be recorded and are lost"),
     "disk_low": Condition(_LOW, False, "little disk space is left"),
     "broker_lost": Condition(_LOW, False, "no connection to the MQTT broker: remote displays stand still"),
+    "panel_failed": Condition(_MEDIUM, False, "the panel is not whole: look at the console"),
+    "button_stuck": Condition(_LOW, False, "the start button is stuck or held: it starts nothing until it is let go"),
     "calibration_overdue": Condition(_LOW, False, "the pressure sensors are due for calibration"),
 }
 _UNNAMED: Final = Condition(_MEDIUM, False, "a condition without a name in this version")

@@ -103,7 +103,7 @@ def cue(s: SessionState, now_s: float) -> str:
         if step is None or step.tempo is None:
             return "go"
         tempo = step.tempo
-        into_s = (now_s - s.step_from_s) % tempo.period_s
+        into_s = (now_s - s.step_from_s + 1e-9) % tempo.period_s  # rounded as the repetition is, which begins with it
         if into_s < tempo.concentric_s:
             return "up"
         return "hold" if into_s < tempo.concentric_s + tempo.pause_s else "down"

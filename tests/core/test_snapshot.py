@@ -202,6 +202,17 @@ def test_the_tempo_is_said_as_prescribed(into_s: float, word: str) -> None:
     assert cue(s, 100.0 + into_s) == word
 
 
+def test_the_word_changes_with_the_repetition_whatever_the_sums_of_ticks_round_to() -> None:
+    s = session.initial(1, 0.0)
+    s.timeline = timeline(Mode.NONE, Step(StepKind.SET, False, 60.0, 0, 1, 30, Tempo(1.0, 0.0, 1.0)))
+    s.phase, s.step_index = Phase.MOVING, 0
+    for start in range(1000):
+        now_s = s.step_from_s = start * 0.01
+        for _ in range(400):
+            now_s += 0.01
+        assert cue(s, now_s) == "up", start
+
+
 def test_a_set_by_seconds_says_go() -> None:
     line = timeline(Mode.INTERMITTENT, Step(StepKind.SET, True, 20.0, 0, 1))
     stand = Stand().started(prescription(line)).until(Phase.WORKING).run(5.0)

@@ -21,8 +21,23 @@ IMPORTS_MAX_MS = 400.0
 IMPORTS_MAX_TIMES = 3.0  # its libraries', where those alone take a third of that or more: a busy machine
 OURS = "controller.__main__, controller.cli.serve, controller.app, controller.publish.mqtt"
 LIBRARIES = "asyncio, sqlite3, msgspec, aiomqtt"
-NEVER = {"rich", "typer", "click", "amqtt", "matplotlib", "numpy", "flask", "fastapi", "aiohttp", "textual", "pytest"}
+NEVER = {
+    "rich",
+    "typer",
+    "click",
+    "amqtt",
+    "matplotlib",
+    "numpy",
+    "flask",
+    "fastapi",
+    "aiohttp",
+    "textual",
+    "pytest",
+    "gpiozero",
+}
 MQTT = '[mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = 1\n'
+
+PANEL = "[panel]\nstart_gpio = 22\nlamp_red_gpio = 23\nlamp_green_gpio = 24\nlamp_blue_gpio = 10\nbuzzer_gpio = 18\n"
 
 # The process's own entry, and what is loaded when it ends.
 LOOKING = """
@@ -56,6 +71,25 @@ def test_memory_of_the_control_process(bench_of: Callable[..., Any]) -> None:
     resident_mb = int(ran.stdout) / 1024.0
     print(f"control process: {resident_mb:.1f} MB resident")
     assert resident_mb <= RSS_MAX_MB
+
+
+def test_memory_with_a_panel_and_its_pin_library(bench_of: Callable[..., Any]) -> None:
+    """On a simulated bench gpiozero mocks the pins; the Pi's own pin library is loaded on none."""
+    bench = bench_of(MQTT + PANEL, LOOKING)
+    bench.start()
+    bench.inflate()
+    ran = subprocess.run(["ps", "-o", "rss=", "-p", str(bench.process.pid)], capture_output=True, text=True, check=True)
+    rss_mb = int(ran.stdout) * 1024 / 1e6
+    print(f"control process with a panel: {rss_mb:.1f} MB resident")
+    assert rss_mb <= RSS_MAX_MB
+    assert "panel_failed" not in {alarm["condition"] for alarm in bench.look()["alarms"]}
+    bench.signal(signal.SIGTERM)
+    code, out, err = bench.ended()
+    assert (code, err) == (0, "")
+    loaded = set(json.loads(out))
+    assert "gpiozero" in loaded
+    assert loaded & (NEVER - {"gpiozero"}) == set()
+    assert "lgpio" not in loaded
 
 
 def test_imports_of_the_control_process() -> None:
