@@ -8,6 +8,7 @@ non-zero. Wall time is made here and goes only into stamps.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import platform
@@ -99,7 +100,7 @@ class Service:
         self._calibration = calibration_notices(settings)
         self._broken = (Notice("boot_fault", detail=recalled.broken),) if recalled.broken else ()
         self.socket = CommandSocket(place.socket, self._submit, speed)
-        watchers = (Patient(self.bench.limbs).after, self.report.after, *((watch,) if watch is not None else ()))
+        watchers = (Patient(self.bench.limbs).after, self.report.after, log_trips, *((watch,) if watch is not None else ()))
         self.control = Control(
             loop,
             self.bench.hardware,
@@ -243,6 +244,13 @@ class Service:
         await self.publisher.close(GONE_WITHIN_S)
 
 
+def log_trips(stepped: Stepped, _now_s: float) -> None:
+    """A trip is one line in the log, whoever watches; by then its outputs are on their way."""
+    for happened in stepped.events:
+        if happened.kind is EventKind.TRIP:
+            _log.warning("tripped, vented: %s (%s)", happened.data.get("text"), happened.data.get("rule"))
+
+
 # --- putting it together ---------------------------------------------------------------------------------------
 
 
@@ -379,8 +387,14 @@ async def _serve(settings: Settings, place: Place, config_sha256: str) -> int:
         loop.add_signal_handler(number, service.end)
     gc.collect()
     gc.freeze()
-    _log.info("bench %s is served at %s", settings.bench_id, place.socket)
+    _announce(f"bench {settings.bench_id} is served at {place.socket}, journal {place.journal}")
     return await service.live()
+
+
+def _announce(line: str) -> None:
+    """On standard output, where somebody reads it; a bench is served all the same where nobody does."""
+    with contextlib.suppress(OSError, ValueError):
+        print(line, flush=True)
 
 
 def _complain(text: str, code: int) -> int:

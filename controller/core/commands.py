@@ -72,7 +72,7 @@ def _screen(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: 
     if screening is None:
         return Answer(False, "nothing to screen: give the answers")
     if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
-        return Answer(False, f"not while {s.phase}: stop first")
+        return Answer(False, _not_now(s.phase))
     s.screening = screening
     s.tell(
         EventKind.SCREENED,
@@ -89,12 +89,18 @@ def _screen(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: 
     return Answer(True, f"session {screening.code} is cleared")
 
 
+def _not_now(phase: Phase) -> str:
+    """Why nobody is screened or prescribed for now, with the one thing that changes it."""
+    first = {Phase.FAULT: "reset first", Phase.STOPPING: "wait for it to be empty"}.get(phase, "stop first")
+    return f"not while {phase}: {first}"
+
+
 def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench: Bench, now_s: float) -> Answer:
     new = command.prescription
     if new is None:
         return Answer(False, "nothing to prescribe")
     if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
-        return Answer(False, f"not while {s.phase}: stop first")
+        return Answer(False, _not_now(s.phase))
     if not 0 <= new.cuff < len(s.prescriptions):
         return Answer(False, f"cuff = {new.cuff + 1}: this bench has {len(s.prescriptions)}")
     if s.screening is None or s.screening.code != new.code:

@@ -20,7 +20,7 @@ from math import nan
 from typing import Final
 
 from . import moment, seeing
-from .limits import GUARD_SILENT_S, TICK_LATE_S, UNATTENDED_S, Limits, armed_ceiling_mmhg
+from .limits import GUARD_SILENT_S, STALE_SAMPLE_S, TICK_LATE_S, UNATTENDED_S, Limits, armed_ceiling_mmhg
 from .model import (
     DEMAND_VENT,
     FAULT,
@@ -224,6 +224,7 @@ def supervise(
     sight = new.sight
     excused = (new.unseen or new.in_fault or phase is FAULT) and _enter(new, phase)
     found = [] if sight.whole and 0.0 <= sight.gap_s <= TICK_LATE_S else _bench(sight, inputs.link_fault, now_s)
+    late = bool(found) and any([one.rule == "tick_late" for one in found])
     if watch.unattended:
         found.append(unattended(now_s))
     in_phase = IN_PHASE[phase]
@@ -243,6 +244,8 @@ def supervise(
         outputs.append(_permit(demand.cuffs[cuff] if cuff < len(demand.cuffs) else DEMAND_VENT, run, m))
     new.runs = tuple(runs)
     new.phase = phase
+    if late:
+        found = [one for one in found if not _gap_explains(one, sight)]
     trips, ends, alarms = _sort(new, found, excused) if found else _NOTHING
     if trips:
         new.tripped = True
@@ -316,6 +319,16 @@ def _sort(new: SafetyState, found: list[Finding], excused: bool) -> _Sorted:
     return trips, ends, tuple([one for one in found if REACTIONS[one.rule] is Reaction.ALARM])
 
 
+def _gap_explains(one: Finding, sight: Sight) -> bool:
+    """Whether a gap between two ticks is all there is to a finding of this tick: a sensor that was fresh before it, a
+    lease that lapsed in it. Another sentence would only send a person to a cable that is sound; what is really gone
+    is still gone in the next tick, and is said then."""
+    if one.rule == "stale_sample":
+        return one.value - sight.gap_s < STALE_SAMPLE_S
+    lapsed = sight.tripped is not None and sight.tripped.trip == "lease_expired"
+    return one.rule == "guard_tripped" and lapsed
+
+
 _OLD_NEWS: Final = frozenset({"guard_tripped", *(rule for rule, does in REACTIONS.items() if does is Reaction.END)})
 
 
@@ -364,7 +377,7 @@ def tick_late(sight: Sight, now_s: float) -> Finding | None:
     """H-05: more than 100 ms between two ticks [J]: what was seen is older than what is true. Nor may time go back."""
     if 0.0 <= sight.gap_s <= TICK_LATE_S:
         return None
-    text = f"{sight.gap_s * 1000:.0f} ms between two ticks, the limit is {TICK_LATE_S * 1000:.0f} ms"
+    text = f"{sight.gap_s * 1000:.1f} ms between two ticks, the limit is {TICK_LATE_S * 1000:.0f} ms"
     return Finding("tick_late", -1, sight.gap_s, TICK_LATE_S, "s", text, now_s)
 
 

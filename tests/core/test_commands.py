@@ -147,12 +147,13 @@ def test_nobody_is_screened_or_prescribed_for_under_way(phase: Phase) -> None:
     stand = bench.at(phase)
     was = stand.s.screening
     reply, left = changed_by(stand, Verb.SCREEN, screening=screening("B2"))
-    assert reply.text == f"not while {phase}: stop first"
+    first = {Phase.FAULT: "reset first", Phase.STOPPING: "wait for it to be empty"}.get(phase, "stop first")
+    assert reply.text == f"not while {phase}: {first}"
     assert left == []
     assert stand.s.screening is was
     stand = bench.at(phase)
     reply, left = changed_by(stand, Verb.PRESCRIBE, prescription=prescription(code="B2"))
-    assert f"not while {phase}: stop first" in reply.text
+    assert f"not while {phase}: {first}" in reply.text
     assert left == []
 
 

@@ -97,6 +97,25 @@ def test_tick_late(gap_s: float, late: bool, rig: Any) -> None:
         assert reasons(verdict)[0] == "tick_late"  # whatever else follows from it
 
 
+def test_a_gap_is_said_once_with_a_decimal_and_what_it_explains_is_not_said(rig: Any) -> None:
+    """The conversion read after a gap was begun before it, and the guard's lease lapsed in it: neither is news."""
+    rig.pressurise()
+    rig.sampled, rig.guard, rig.trip = False, GuardState.TRIPPED, "lease_expired"
+    verdict = rig.tick(0.3004)
+    assert reasons(verdict) == ["tick_late"]
+    assert verdict.trips[0].text == "300.4 ms between two ticks, the limit is 100 ms"
+    rig.phase = Phase.FAULT
+    assert standing(rig.tick()) == ["stale_sample"], "what is really gone is said one tick later"
+
+
+def test_a_gap_explains_no_sensor_that_was_gone_before_it_and_no_other_trip_of_the_guard(rig: Any) -> None:
+    rig.pressurise()
+    rig.sampled = False
+    rig.state.sight.cuffs[0].a_at_s -= 0.2  # its last reading was that old when the gap began
+    rig.guard, rig.trip = GuardState.TRIPPED, "sensor_lost"
+    assert set(reasons(rig.tick(0.3))) == {"tick_late", "stale_sample", "guard_tripped"}
+
+
 def test_a_clock_that_is_no_number_trips(rig: Any) -> None:
     whole(rig, Phase.RESTING)
     assert "tick_late" in reasons(rig.tick(nan))
