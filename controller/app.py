@@ -114,6 +114,7 @@ class Service:
             self._pet if self._notifier.watchdog_s else None,
         )
         self.orders = Orders(self.control, limits, lambda: datetime.now(UTC), protocols)
+        self.control.watch(self.orders.after)
         for began in recalled.began:
             self.orders.recall(began.code, began.protocol, datetime.fromisoformat(began.at))
         self.publisher.publish(self._info(origin, config_sha256))
@@ -170,8 +171,8 @@ class Service:
         self._asked_to_end.set()
         self.control.say(Command(self.control.next_id(), Verb.STOP, "", "signal"))
 
-    async def live(self) -> int:
-        """Serve until `end`, or until something fails."""
+    async def live(self, announced: str = "") -> int:
+        """Serve until `end`, or until something fails. `announced` is printed once somebody can be answered."""
         code = 0
         fault = self.control.state.session.fault
         self.journal.event(
@@ -189,6 +190,7 @@ class Service:
                 await self.socket.open()
                 self.control.start()
                 self._notifier.tell("READY=1")
+                _announce(announced)
                 failing = group.create_task(self._failure(), name="control")
                 await self._asked_to_end.wait()
                 self._notifier.tell("STOPPING=1")
@@ -387,14 +389,14 @@ async def _serve(settings: Settings, place: Place, config_sha256: str) -> int:
         loop.add_signal_handler(number, service.end)
     gc.collect()
     gc.freeze()
-    _announce(f"bench {settings.bench_id} is served at {place.socket}, journal {place.journal}")
-    return await service.live()
+    return await service.live(f"bench {settings.bench_id} is served at {place.socket}, journal {place.journal}")
 
 
 def _announce(line: str) -> None:
     """On standard output, where somebody reads it; a bench is served all the same where nobody does."""
-    with contextlib.suppress(OSError, ValueError):
-        print(line, flush=True)
+    if line:
+        with contextlib.suppress(OSError, ValueError):
+            print(line, flush=True)
 
 
 def _complain(text: str, code: int) -> int:

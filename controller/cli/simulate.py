@@ -135,6 +135,8 @@ def _print(result: dict[str, Any]) -> None:
         f"at {result['target_mmhg']:g} mmHg, LOP {result['lop_mmhg']:g} mmHg, "
         f"seed {result['seed']} (simulated bench and limb)"
     )
+    for trip in result["trips"]:
+        console.print(f"tripped after {trip['at_s']:.1f} s by {trip['rule']}: {trip['text']}", markup=False)
     _table(
         console, "sets", result["sets"], ("cuff", "index", "reps", "mean_mmhg", "max_mmhg", "min_mmhg", "time_in_10pct")
     )

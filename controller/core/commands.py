@@ -7,7 +7,7 @@ do. Acknowledging and silencing alarms is in `step.py`, which holds the alarms.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite, nan
+from math import floor, isfinite, nan
 from typing import Final
 
 from .limb import LimbClock
@@ -85,8 +85,8 @@ def _screen(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: 
     if s.phase is Phase.READY and (not screening.cleared or screening.code != s.code):
         s.go(Event.UNREADIED, now_s, "screened anew")  # at once: a start may be the next word of this very tick
     if not screening.cleared:
-        return Answer(False, f"session {screening.code} is not cleared: {'; '.join(screening.reasons)}")
-    return Answer(True, f"session {screening.code} is cleared")
+        return Answer(False, f"{screening.code} is not cleared: {'; '.join(screening.reasons)}")
+    return Answer(True, f"{screening.code} is cleared, for one session")
 
 
 def _not_now(phase: Phase) -> str:
@@ -104,9 +104,9 @@ def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench
     if not 0 <= new.cuff < len(s.prescriptions):
         return Answer(False, f"cuff = {new.cuff + 1}: this bench has {len(s.prescriptions)}")
     if s.screening is None or s.screening.code != new.code:
-        return Answer(False, f"session {new.code} is not screened: screen it first")
+        return Answer(False, f"{new.code} is not screened: screen first, a screening holds for one session")
     if not s.screening.cleared:
-        return Answer(False, f"session {new.code} is not cleared: {'; '.join(s.screening.reasons)}")
+        return Answer(False, f"{new.code} is not cleared: {'; '.join(s.screening.reasons)}")
     kept = tuple(one if one is not None and one.code == new.code else None for one in s.prescriptions)
     for cuff, other in enumerate(kept):
         if other is None or cuff == new.cuff:
@@ -142,7 +142,7 @@ def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench
         target_mmhg=new.plan.target_mmhg,
         **{"lop_mmhg": new.plan.lop_mmhg, **dict(new.provenance)},
     )
-    warnings = [*new.warnings, *_cannot_keep(s)]
+    warnings = [*new.warnings, *_carried_over(clock, new, bench.limits), *_cannot_keep(s)]
     text = f"cuff {new.cuff + 1}: {new.timeline.protocol} at {new.plan.target_mmhg:.0f} mmHg"
     return Answer(True, ". ".join([text, *warnings]))
 
@@ -181,6 +181,15 @@ def _too_long(new: Prescription, clock: LimbClock, limits: Limits) -> Answer | N
         cap_s,
         "s",
     )
+
+
+def _carried_over(clock: LimbClock, new: Prescription, limits: Limits) -> list[str]:
+    """What this limb's clock begins with, whoever's code it ran under: else the session ends early out of the blue."""
+    if clock.restricted_s < 1.0:
+        return []
+    used, cap = (f"{s // 60:.0f}:{s % 60:02.0f}" for s in (floor(clock.restricted_s), limits.limb_cap_s(new.plan.limb)))
+    where = f"the {new.plan.side} {new.plan.limb}"
+    return [f"carried over: {used} of {cap}, a cuff was under pressure on {where}; 180 s empty clear it"]
 
 
 def _cannot_keep(s: SessionState) -> list[str]:

@@ -244,8 +244,8 @@ def supervise(
         outputs.append(_permit(demand.cuffs[cuff] if cuff < len(demand.cuffs) else DEMAND_VENT, run, m))
     new.runs = tuple(runs)
     new.phase = phase
-    if late:
-        found = [one for one in found if not _gap_explains(one, sight)]
+    if late or sight.stopped:
+        found = [one for one in found if not _explained(one, sight, late)]
     trips, ends, alarms = _sort(new, found, excused) if found else _NOTHING
     if trips:
         new.tripped = True
@@ -319,14 +319,17 @@ def _sort(new: SafetyState, found: list[Finding], excused: bool) -> _Sorted:
     return trips, ends, tuple([one for one in found if REACTIONS[one.rule] is Reaction.ALARM])
 
 
-def _gap_explains(one: Finding, sight: Sight) -> bool:
-    """Whether a gap between two ticks is all there is to a finding of this tick: a sensor that was fresh before it, a
-    lease that lapsed in it. Another sentence would only send a person to a cable that is sound; what is really gone
-    is still gone in the next tick, and is said then."""
+def _explained(one: Finding, sight: Sight, late: bool) -> bool:
+    """Whether a finding only says again what another of this tick says: that a gap between two ticks left a sensor
+    unread that was fresh before it, and let the lease lapse; that the guard too has seen the stop button. Another
+    sentence would send a person to a cable that is sound; what is really gone is still gone in the next tick, and is
+    said then."""
     if one.rule == "stale_sample":
-        return one.value - sight.gap_s < STALE_SAMPLE_S
-    lapsed = sight.tripped is not None and sight.tripped.trip == "lease_expired"
-    return one.rule == "guard_tripped" and lapsed
+        return late and one.value - sight.gap_s < STALE_SAMPLE_S
+    if one.rule != "guard_tripped" or sight.tripped is None:
+        return False
+    why = sight.tripped.trip
+    return (sight.stopped and why == "estop") or (late and why == "lease_expired")
 
 
 _OLD_NEWS: Final = frozenset({"guard_tripped", *(rule for rule, does in REACTIONS.items() if does is Reaction.END)})

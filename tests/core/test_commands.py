@@ -136,7 +136,7 @@ def test_screening_needs_answers() -> None:
 def test_a_screening_that_does_not_clear_is_recorded_and_says_why() -> None:
     stand = Stand().run(1.0)
     reply = stand.refused(Verb.SCREEN, screening=screening("A1", "thrombosis", "pregnancy"))
-    assert reply.text == "session A1 is not cleared: thrombosis; pregnancy"
+    assert reply.text == "A1 is not cleared: thrombosis; pregnancy"
     (told,) = stand.told(EventKind.SCREENED)
     assert told.data == {"code": "A1", "by": "ab", "cleared": False, "reasons": "thrombosis; pregnancy"}
     assert "not cleared: thrombosis" in stand.refused(Verb.PRESCRIBE, prescription=prescription()).text
@@ -182,7 +182,7 @@ def test_screening_the_same_session_again_keeps_it_ready() -> None:
         ({}, "nothing to prescribe"),
         ({"prescription": prescription(cuff=1)}, "cuff = 2: this bench has 1"),
         ({"prescription": prescription(cuff=-1)}, "cuff = 0: this bench has 1"),
-        ({"prescription": prescription(code="B2")}, "session B2 is not screened: screen it first"),
+        ({"prescription": prescription(code="B2")}, "B2 is not screened: screen first, a screening holds for one session"),
     ],
 )
 def test_a_prescription_that_does_not_fit_is_refused_and_changes_nothing(said: dict[str, Any], text: str) -> None:
@@ -197,7 +197,7 @@ def test_a_prescription_that_does_not_fit_is_refused_and_changes_nothing(said: d
 
 def test_nobody_is_prescribed_for_before_screening() -> None:
     stand = Stand().run(1.0)
-    assert stand.refused(Verb.PRESCRIBE, prescription=prescription()).text.startswith("session A1 is not screened")
+    assert stand.refused(Verb.PRESCRIBE, prescription=prescription()).text.startswith("A1 is not screened")
 
 
 def test_a_prescription_is_told_whole() -> None:
@@ -308,10 +308,42 @@ def test_ready_warns_when_this_bench_cannot_keep_the_rest() -> None:
     stand = Stand(rise_mmhg_s=5.0).started().until(Phase.RESTING)
     stand.obeyed(Verb.STOP)
     stand.until(Phase.IDLE)
+    stand.obeyed(Verb.SCREEN, screening=screening())
     reply = stand.obeyed(Verb.PRESCRIBE, prescription=prescription())
     assert "this cuff needs 34 s between sets, the protocol says 30 s" in reply.text
     longer = timeline(Mode.INTERMITTENT, work(3), rest(60.0), work(2, index=2), rest(30.0, inflated=True))
     assert "between sets" not in stand.obeyed(Verb.PRESCRIBE, prescription=prescription(longer)).text
+
+
+@pytest.mark.parametrize("how", ["completed", "stopped", "tripped"])
+def test_a_screening_holds_for_one_session_however_it_ends(how: str) -> None:
+    stand = Stand().started(prescription(timeline(Mode.INTERMITTENT, work(2)))).until(Phase.WORKING)
+    assert stand.s.screening is not None
+    if how == "stopped":
+        stand.obeyed(Verb.STOP)
+    elif how == "tripped":
+        stand.estop_ok = False
+    stand.until(Phase.FAULT if how == "tripped" else Phase.IDLE, 200.0)
+    assert stand.s.outcome == how
+    if how == "tripped":
+        stand.estop_ok = True
+        stand.run(1.0).obeyed(Verb.RESET)
+        stand.until(Phase.IDLE)
+    text = stand.refused(Verb.PRESCRIBE, prescription=prescription()).text
+    assert text == "A1 is not screened: screen first, a screening holds for one session"
+    stand.obeyed(Verb.SCREEN, screening=screening())
+    stand.obeyed(Verb.PRESCRIBE, prescription=prescription())
+
+
+def test_what_the_limb_carries_over_is_said_whoevers_code_it_was() -> None:
+    stand = Stand().started().until(Phase.WORKING).run(2.0)
+    stand.obeyed(Verb.STOP)
+    stand.until(Phase.IDLE)
+    used_s = int(stand.s.clock_of(0).restricted_s)
+    stand.obeyed(Verb.SCREEN, screening=screening("B2"))
+    text = stand.obeyed(Verb.PRESCRIBE, prescription=prescription(code="B2")).text
+    assert f"carried over: 0:{used_s:02d} of 20:00, a cuff was under pressure on the " in text
+    assert "180 s empty clear it" in text
 
 
 # --- start -------------------------------------------------------------------------------------------------------

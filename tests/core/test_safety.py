@@ -108,6 +108,14 @@ def test_a_gap_is_said_once_with_a_decimal_and_what_it_explains_is_not_said(rig:
     assert standing(rig.tick()) == ["stale_sample"], "what is really gone is said one tick later"
 
 
+@pytest.mark.parametrize("guards", ["ceiling", "lease_expired"])
+def test_the_stop_button_explains_no_stale_sensor_and_no_other_trip_of_the_guard(guards: str, rig: Any) -> None:
+    rig.pressurise()
+    rig.estop_ok, rig.sampled, rig.guard, rig.trip = False, False, GuardState.TRIPPED, guards
+    rig.state.sight.cuffs[0].a_at_s -= 0.2
+    assert set(reasons(rig.tick())) == {"stop_button", "stale_sample", "guard_tripped"}
+
+
 def test_a_gap_explains_no_sensor_that_was_gone_before_it_and_no_other_trip_of_the_guard(rig: Any) -> None:
     rig.pressurise()
     rig.sampled = False
@@ -142,10 +150,10 @@ def test_a_rebooted_guard_without_a_status_says_nothing() -> None:
     assert safety.guard_rebooted(safety.Sight((), 0.0, rebooted=True), 0.0) is None
 
 
-def test_a_press_of_the_stop_comes_before_what_follows_from_it(rig: Any) -> None:
+def test_a_press_of_the_stop_is_said_once_and_not_again_as_the_guards(rig: Any) -> None:
     rig.pressurise()
     rig.estop_ok, rig.guard, rig.trip = False, GuardState.TRIPPED, "estop"
-    assert reasons(rig.tick()) == ["stop_button", "guard_tripped"]
+    assert reasons(rig.tick()) == ["stop_button"]
 
 
 def test_unattended_ends(rig: Any) -> None:

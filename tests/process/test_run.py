@@ -427,6 +427,7 @@ def test_the_weekly_limit_stands_over_a_restart(bench: Any) -> None:
     assert bench.say("prescribe", **asked)["ok"]
     bench.until(lambda seen: seen["phase"] == "ready", "READY")
     assert bench.say("start")["ok"]
+    bench.until(lambda seen: seen["phase"] == "working", "WORKING, from where it counts")
     assert bench.say("stop")["ok"]
     bench.signal(signal.SIGTERM)
     assert bench.ended()[0] == 0
