@@ -32,7 +32,7 @@ from firmware_bridge.firmware import wire
 from . import __version__
 from .bedside.lock import BenchLock, BenchTaken
 from .bedside.notify import Notifier
-from .bedside.paths import FolderRefused, control_socket, make_private, runtime_folder, state_folder
+from .bedside.paths import FolderRefused, control_socket, make_private, make_state, runtime_folder, state_folder
 from .bedside.server import CommandSocket
 from .clock import real_loop
 from .control import Control
@@ -100,7 +100,12 @@ class Service:
         self._calibration = calibration_notices(settings)
         self._broken = (Notice("boot_fault", detail=recalled.broken),) if recalled.broken else ()
         self.socket = CommandSocket(place.socket, self._submit, speed)
-        watchers = (Patient(self.bench.limbs).after, self.report.after, log_trips, *((watch,) if watch is not None else ()))
+        watchers = (
+            Patient(self.bench.limbs).after,
+            self.report.after,
+            log_trips,
+            *((watch,) if watch is not None else ()),
+        )
         self.control = Control(
             loop,
             self.bench.hardware,
@@ -357,8 +362,9 @@ def run(config: Path) -> int:
     try:
         settings = load(config)
         check_plant(settings, config)
-        runtime, state = make_private(runtime_folder()), state_folder()
-        journal = Path(settings.journal) if settings.journal is not None else state / f"{settings.bench_id}.sqlite"
+        runtime = make_private(runtime_folder())
+        own = settings.journal
+        journal = Path(own) if own is not None else make_state(state_folder()) / f"{settings.bench_id}.sqlite"
         place = Place(control_socket(runtime, settings.bench_id), journal)
         with BenchLock(runtime, settings.bench_id):
             digest = sha256(config.read_bytes()).hexdigest()

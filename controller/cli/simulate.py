@@ -166,7 +166,8 @@ def _table(console: Console, title: str, rows: list[dict[str, Any]], columns: tu
 
     if not rows:
         return
-    table = Table(title=title, title_justify="left")
+    console.print(title)  # not the table's own, which ends in blanks
+    table = Table()
     for column in columns:
         table.add_column(column, justify="right")
     for row in rows:

@@ -159,7 +159,7 @@ def read_answers(path: Path) -> dict[str, Any]:
         answers = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         for key, answer in answers.items() if isinstance(answers, dict) else ():
             if isinstance(answer, float) and not math.isfinite(answer):
-                raise Refused(f"{path}: {key} = {answer}: must be a number, not {answer}")
+                raise Refused(f"{path}: {key} = {answer}: must be a whole number")
         json.dumps(answers, allow_nan=False)
     except (ValueError, TypeError, RecursionError) as error:
         raise Refused(f"--answers = {path}: must be a table of answers: {error}") from None

@@ -376,15 +376,30 @@ def _reset(s: SessionState, command: Command, seen: tuple[Seen, ...], _bench: Be
     return Answer(True, "reset: idle as soon as the guard has cleared its latch")
 
 
-def _status(s: SessionState, _command: Command, _seen: tuple[Seen, ...], _bench: Bench, _now_s: float) -> Answer:
+def _status(s: SessionState, _command: Command, seen: tuple[Seen, ...], _bench: Bench, _now_s: float) -> Answer:
     if s.phase is Phase.FAULT and s.fault is not None:
         return Answer(True, f"fault: {s.fault.text}")
     if s.phase is Phase.IDLE:
         return Answer(True, f"idle: {s.not_ready}")
     what = coming(s)
     if s.phase is Phase.RESTING and not signed(s) and what is not None and what.inflated:
-        return Answer(True, "resting: waiting for a sign of the supervisor")
-    return Answer(True, str(s.phase))
+        return Answer(True, f"{_where(s, seen)}; waiting for a sign of the supervisor: `present`, or `next`")
+    return Answer(True, _where(s, seen))
+
+
+def _where(s: SessionState, seen: tuple[Seen, ...]) -> str:
+    """Phase, set, repetition, and what is in each cuff in use."""
+    words, step = [str(s.phase)], s.step
+    if s.timeline is not None and step is not None and step.kind is StepKind.SET:
+        words.append(f"set {step.set_index} of {sum(one.kind is StepKind.SET for one in s.timeline.steps)}")
+        if s.repetition >= 0 and step.repetitions:
+            words.append(f"repetition {min(s.repetition + 1, step.repetitions)} of {step.repetitions}")
+    for cuff, target in enumerate(s.targets_mmhg):
+        if isfinite(target):
+            mmhg = seen[cuff].pressure_mmhg
+            known = f"at {mmhg:.0f} mmHg" if isfinite(mmhg) else "without a trustworthy reading"
+            words.append(f"cuff {cuff + 1} {known}, target {target:.0f}")
+    return ", ".join(words)
 
 
 def _elsewhere(s: SessionState, _command: Command, _seen: tuple[Seen, ...], _bench: Bench, _now_s: float) -> Answer:

@@ -224,7 +224,7 @@ def supervise(
     sight = new.sight
     excused = (new.unseen or new.in_fault or phase is FAULT) and _enter(new, phase)
     found = [] if sight.whole and 0.0 <= sight.gap_s <= TICK_LATE_S else _bench(sight, inputs.link_fault, now_s)
-    late = bool(found) and any([one.rule == "tick_late" for one in found])
+    late = any(one.rule == "tick_late" for one in found) if found else False
     if watch.unattended:
         found.append(unattended(now_s))
     in_phase = IN_PHASE[phase]

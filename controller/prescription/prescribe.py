@@ -155,9 +155,7 @@ def prescribe(
 def check_code(code: str) -> None:
     """Raise Refused unless this can be a person's code in this clinic and cannot be a full name."""
     if not _CODE.fullmatch(code):
-        raise Refused(
-            f"the code {code[:20]!r} must be 1 to 12 letters, digits and hyphens, a code and never a name"
-        )
+        raise Refused(f"the code {code[:20]!r} must be 1 to 12 letters, digits and hyphens, a code and never a name")
 
 
 def check_initials(by: str) -> None:

@@ -87,7 +87,9 @@ DIASTOLIC: Final = Question("diastolic_mmhg", "diastolic blood pressure, measure
 @cache
 def answers_type() -> type[msgspec.Struct]:
     """The answers as a struct, built from the questions: a missing or an unknown key is refused by name."""
-    code = Annotated[str, Meta(min_length=1, max_length=40, description="the person's code in this clinic, never a name")]
+    code = Annotated[
+        str, Meta(min_length=1, max_length=40, description="the person's code in this clinic, never a name")
+    ]
     yes_or_no = [
         (q.key, Annotated[bool, Meta(description=f"{q.text} ({q.source})")])
         for q in (*QUESTIONS, HEART_COMPLAINTS, MEDICAL_CLEARANCE)

@@ -182,7 +182,10 @@ def test_screening_the_same_session_again_keeps_it_ready() -> None:
         ({}, "nothing to prescribe"),
         ({"prescription": prescription(cuff=1)}, "cuff = 2: this bench has 1"),
         ({"prescription": prescription(cuff=-1)}, "cuff = 0: this bench has 1"),
-        ({"prescription": prescription(code="B2")}, "B2 is not screened: screen first, a screening holds for one session"),
+        (
+            {"prescription": prescription(code="B2")},
+            "B2 is not screened: screen first, a screening holds for one session",
+        ),
     ],
 )
 def test_a_prescription_that_does_not_fit_is_refused_and_changes_nothing(said: dict[str, Any], text: str) -> None:
@@ -657,9 +660,12 @@ def test_a_reset_says_cuff_off_only_when_it_was_said() -> None:
     ("phase", "text"),
     [
         (Phase.IDLE, "idle: no prescription: screen and prescribe first"),
-        (Phase.READY, "ready"),
-        (Phase.WORKING, "working"),
-        (Phase.RESTING, "resting: waiting for a sign of the supervisor"),
+        (Phase.READY, "ready, cuff 1 at 0 mmHg, target 100"),
+        (Phase.WORKING, "working, set 1 of 2, repetition 1 of 3, cuff 1 at 99 mmHg, target 100"),
+        (
+            Phase.RESTING,
+            "resting, cuff 1 at 0 mmHg, target 100; waiting for a sign of the supervisor: `present`, or `next`",
+        ),
         (Phase.FAULT, "fault: the guard has vented: it gave no reason"),
     ],
 )
@@ -670,7 +676,15 @@ def test_status_says_where_it_is(phase: Phase, text: str) -> None:
 def test_status_after_the_sign_asks_for_nothing() -> None:
     stand = bench.at(Phase.RESTING)
     stand.obeyed(Verb.PRESENT)
-    assert stand.obeyed(Verb.STATUS).text == "resting"
+    assert stand.obeyed(Verb.STATUS).text == "resting, cuff 1 at 0 mmHg, target 100"
+
+
+def test_status_of_a_set_by_seconds_and_of_a_cuff_without_a_reading() -> None:
+    line = timeline(Mode.INTERMITTENT, Step(StepKind.SET, True, 20.0, 0, 1))
+    stand = Stand(cuffs=2).started(prescription(line, cuff=1)).until(Phase.WORKING)
+    s, unknown = stand.s, replace(EMPTY_CUFF, pressure_mmhg=nan)
+    text = obey(s, Command(1, Verb.STATUS), (unknown, unknown), Bench(Limits()), 1.0).text
+    assert text == "working, set 1 of 1, cuff 2 without a trustworthy reading, target 100"
 
 
 def test_status_of_a_fault_without_a_finding() -> None:

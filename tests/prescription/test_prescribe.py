@@ -248,7 +248,9 @@ def test_the_weekly_limit_is_kept() -> None:
     refused = refusal(BFR, earlier_utc=three)
     assert (refused.value, refused.limit, refused.unit) == (3.0, 3.0, "sessions")
     assert "a session counts once its cuff was at its target" in refused.text
-    assert refused.text.endswith(f"the next may be on {when(NOW + timedelta(hours=1))}"), "when the oldest is a week old"
+    assert refused.text.endswith(f"the next may be on {when(NOW + timedelta(hours=1))}"), (
+        "when the oldest is a week old"
+    )
     five = refusal(OCCLUSION, earlier_utc=ago(30, 80, 130, 140, 167))
     assert five.text.endswith(when(NOW + timedelta(hours=28))), "when fewer than four are left"
     assert made(BFR, earlier_utc=ago(30, 80, 168)).warnings == ()

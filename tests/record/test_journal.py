@@ -293,7 +293,7 @@ def test_migrations_from_every_version(path: Path, origin: Origin, monkeypatch: 
 
 
 def test_only_sessions_in_which_a_cuff_came_to_its_target_are_recalled(path: Path, origin: Origin) -> None:
-    """One that tripped while inflating does not count towards the weekly limit; one whose second set never came does."""
+    """For the weekly limit: not one that tripped while inflating, but one whose second set never came."""
     journal = Journal(path, origin)
     started, counts, ended = EventKind.STARTED, EventKind.INFLATION, EventKind.SESSION_ENDED
     story = [(started, "S-1"), (ended, ""), (started, "S-2"), (counts, ""), (counts, ""), (ended, ""), (started, "S-3"),
