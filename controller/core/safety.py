@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from math import nan
+from math import inf, nan
 from typing import Final
 
 from . import moment, seeing
@@ -176,6 +176,8 @@ class SafetyState:
     unseen: bool = True  # not yet seen whole since power-up or reset
     unseen_s: float = 0.0
     reset: bool = False  # a person has reset it since power-up: what is missing is known
+    gap_s: float = 0.0  # the last one that was too long between two ticks
+    since_gap_s: float = inf
 
 
 _fork: Final = forker(SafetyState)
@@ -224,7 +226,10 @@ def supervise(
     sight = new.sight
     excused = (new.unseen or new.in_fault or phase is FAULT) and _enter(new, phase)
     found = [] if sight.whole and 0.0 <= sight.gap_s <= TICK_LATE_S else _bench(sight, inputs.link_fault, now_s)
-    late = any(one.rule == "tick_late" for one in found) if found else False
+    if not 0.0 <= sight.gap_s <= TICK_LATE_S:
+        new.gap_s, new.since_gap_s = sight.gap_s, 0.0
+    elif new.since_gap_s < STALE_SAMPLE_S:
+        new.since_gap_s += sight.dt_s
     if watch.unattended:
         found.append(unattended(now_s))
     in_phase = IN_PHASE[phase]
@@ -244,8 +249,8 @@ def supervise(
         outputs.append(_permit(demand.cuffs[cuff] if cuff < len(demand.cuffs) else DEMAND_VENT, run, m))
     new.runs = tuple(runs)
     new.phase = phase
-    if late or sight.stopped:
-        found = [one for one in found if not _explained(one, sight, late)]
+    if found and (new.since_gap_s < STALE_SAMPLE_S or sight.stopped):
+        found = [one for one in found if not _explained(one, new)]
     trips, ends, alarms = _sort(new, found, excused) if found else _NOTHING
     if trips:
         new.tripped = True
@@ -319,17 +324,18 @@ def _sort(new: SafetyState, found: list[Finding], excused: bool) -> _Sorted:
     return trips, ends, tuple([one for one in found if REACTIONS[one.rule] is Reaction.ALARM])
 
 
-def _explained(one: Finding, sight: Sight, late: bool) -> bool:
-    """Whether a finding only says again what another of this tick says: that a gap between two ticks left a sensor
-    unread that was fresh before it, and let the lease lapse; that the guard too has seen the stop button. Another
-    sentence would send a person to a cable that is sound; what is really gone is still gone in the next tick, and is
-    said then."""
+def _explained(one: Finding, new: SafetyState) -> bool:
+    """Whether a finding only says again what another has said: that a gap between two ticks left a sensor unread that
+    was fresh before it, and let the lease lapse; that the guard too has seen the stop button. Another sentence would
+    send a person to a cable that is sound. What is really gone is said once the ticks after the gap have shown it: they
+    have as long for a fresh reading as any others."""
+    late = new.since_gap_s < STALE_SAMPLE_S
     if one.rule == "stale_sample":
-        return late and one.value - sight.gap_s < STALE_SAMPLE_S
-    if one.rule != "guard_tripped" or sight.tripped is None:
+        return late and one.value - new.gap_s < STALE_SAMPLE_S
+    if one.rule != "guard_tripped" or new.sight.tripped is None:
         return False
-    why = sight.tripped.trip
-    return (sight.stopped and why == "estop") or (late and why == "lease_expired")
+    why = new.sight.tripped.trip
+    return (new.sight.stopped and why == "estop") or (late and why == "lease_expired")
 
 
 _OLD_NEWS: Final = frozenset({"guard_tripped", *(rule for rule, does in REACTIONS.items() if does is Reaction.END)})

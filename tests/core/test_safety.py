@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from controller.core import safety
+from controller.core.limits import STALE_SAMPLE_S
 from controller.core.model import (
     DEMAND_VENT,
     VENTED,
@@ -104,8 +105,12 @@ def test_a_gap_is_said_once_with_a_decimal_and_what_it_explains_is_not_said(rig:
     verdict = rig.tick(0.3004)
     assert reasons(verdict) == ["tick_late"]
     assert verdict.trips[0].text == "300.4 ms between two ticks, the limit is 100 ms"
+    tripped_s = rig.now_s
     rig.phase = Phase.FAULT
-    assert standing(rig.tick()) == ["stale_sample"], "what is really gone is said one tick later"
+    while not standing(rig.tick()):
+        assert rig.now_s - tripped_s < STALE_SAMPLE_S
+    assert standing(rig.verdict) == ["stale_sample"], "what is really gone is said as soon as it ever is"
+    assert rig.now_s - tripped_s >= STALE_SAMPLE_S - 2 * DT_S
 
 
 @pytest.mark.parametrize("guards", ["ceiling", "lease_expired"])

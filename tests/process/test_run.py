@@ -116,7 +116,9 @@ def test_a_session_said_wrongly_and_then_rightly(bench: Any) -> None:
         assert bench.run("run", "--config", str(bench.config)).returncode == 1, "nor from another runtime folder"
     bench.environ = here
 
-    assert bench.say("prescribe", **bench.prescription())["text"] == "session S-1 is not screened: screen it first"
+    assert bench.say("prescribe", **bench.prescription())["text"] == (
+        "S-1 is not screened: screen first, a screening holds for one session"
+    )
     assert bench.say("screen", answers={"code": "S-1"}, by="AB")["ok"] is False
     assert bench.say("screen", answers=bench.answers() | {"pregnancy": True}, by="AB")["ok"] is False
     assert not bench.say("prescribe", **bench.prescription())["ok"], "not cleared"
