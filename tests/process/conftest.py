@@ -56,8 +56,8 @@ def rename_bench(config: str, bench_id: str) -> str:
 def as_at_a_bench(process: subprocess.Popen[Any]) -> None:
     """Put a control process before whatever else this machine does, as `CPUSchedulingPolicy=rr` of its unit does at a
     bench: a real-time loop that shares its core with a test suite is rightly tripped by `tick_late`. Nothing is
-    loosened by it; where the system forbids it (no root) the test runs as before. Its threads inherit it, and have to: one
-    that is put off while it holds the interpreter's lock puts off the tick."""
+    loosened by it; where the system forbids it (no root) the test runs as before. Its threads inherit it, and have to:
+    one that is put off while it holds the interpreter's lock puts off the tick."""
     with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpriority(os.PRIO_PROCESS, process.pid, -10)
     if sys.platform == "linux":
