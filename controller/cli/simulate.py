@@ -136,7 +136,9 @@ def _print(result: dict[str, Any]) -> None:
         f"seed {result['seed']} (simulated bench and limb)"
     )
     for trip in result["trips"]:
-        console.print(f"tripped after {trip['at_s']:.1f} s by {trip['rule']}: {trip['text']}", markup=False)
+        console.print(
+            f"tripped after {trip['at_s']:.1f} s by {trip['rule']}: {trip['text']}", markup=False, soft_wrap=True
+        )
     _table(
         console, "sets", result["sets"], ("cuff", "index", "reps", "mean_mmhg", "max_mmhg", "min_mmhg", "time_in_10pct")
     )

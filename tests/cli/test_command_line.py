@@ -105,6 +105,19 @@ def test_stop_without_a_service_says_what_a_person_can_do(words: list[str], caps
     assert "if a cuff is under pressure, pull its coupling or press the stop button" in "".join(capsys.readouterr())
 
 
+def test_watch_shows_the_table_of_the_session_it_saw_end(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(_path: Path, _silence_s: float) -> Any:
+        yield {"type": "session", "outcome": "completed", "protocol": "short", "duration_s": 61.0}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("controller.bedside.client.watch", shown)
+    assert main(["watch"]) == 0
+    assert "short: completed in 1:01" in capsys.readouterr().out
+    assert bench.told == []
+
+
 def test_a_terminal_without_utf_8_gets_the_nearest_ascii(runtime: Path) -> None:
     environ = {"LC_ALL": "C", "PYTHONUTF8": "0", "RUNTIME_DIRECTORY": str(runtime), "PATH": "/usr/bin:/bin"}
     said = ascii("±5 – ▲ é")
