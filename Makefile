@@ -10,7 +10,22 @@ PYTEST := $(BIN)/python -m pytest -q --no-header -n $(CORES) --dist worksteal
 LOOSE := tests/core/test_safety_any_input.py tests/core/test_safety_plants.py
 GATED := tests/core tests/firmware_bridge/test_guard.py tests/firmware_bridge/test_wire.py
 
-.PHONY: demo test sweep kill-test unit check docs pictures bench install uninstall clean
+# What there is, when nothing is asked for.
+help:
+	@echo 'make demo      a whole session on a simulated leg, with a broker and a live view'
+	@echo 'make test      the whole suite, some minutes'
+	@echo 'make unit      what needs no broker, no clock and no second process'
+	@echo 'make sweep     longer campaigns: every preset at both rates, the regulator on its whole grid'
+	@echo 'make check     ruff, mypy, import-linter, and whether the generated documents are fresh'
+	@echo 'make docs      write the generated documents anew'
+	@echo 'make pictures  draw the pictures of the documents anew'
+	@echo 'make bench     timing on this machine, about a minute'
+	@echo 'make kill-test 200 ways for a controller or a guard to die, each timed to vented'
+	@echo 'make install   on a Pi, as root: user, units, program; make uninstall takes it back'
+	@echo 'make clean     remove the environment and what tools left'
+	@echo 'Each sets up .venv first where it is missing: then `. .venv/bin/activate` and `manchet --help`.'
+
+.PHONY: help demo test sweep kill-test unit check docs pictures bench install uninstall clean
 
 demo: $(STAMP)
 	$(BIN)/manchet demo

@@ -18,11 +18,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["safe"] and not {"--help", "-h"} & set(words):
         from .cli.safe import safe
 
-        return safe()
+        return safe(ignored=words[1:])
     if words == ["lines-low"]:
         from .cli.lines import lines_low
 
         return lines_low()
+    from .cli.endings import print_whatever_the_locale
+
+    print_whatever_the_locale()
     if len(words) == 1:
         from .cli.say import PLAIN_VERBS, say_plainly
 

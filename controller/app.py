@@ -8,6 +8,7 @@ non-zero. Wall time is made here and goes only into stamps.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import platform
@@ -32,7 +33,7 @@ from . import __version__, calibration, hardware
 from .bedside.lock import BenchLock, BenchTaken
 from .bedside.notify import Notifier
 from .bedside.panel import Panel, Pins
-from .bedside.paths import FolderRefused, control_socket, make_private, runtime_folder, state_folder
+from .bedside.paths import FolderRefused, control_socket, make_private, make_state, runtime_folder, state_folder
 from .bedside.server import CommandSocket
 from .clock import real_loop
 from .control import Control
@@ -106,7 +107,7 @@ class Service:
         self._broken = (Notice("boot_fault", detail=recalled.broken),) if recalled.broken else ()
         self.socket = CommandSocket(place.socket, self._submit, speed)
         moving = (Patient(self.bench.limbs).after,) if self.bench.limbs else ()
-        watchers = (*moving, self.report.after, *((watch,) if watch is not None else ()))
+        watchers = (*moving, self.report.after, log_trips, *((watch,) if watch is not None else ()))
         self.control = Control(
             loop,
             self.bench.hardware,
@@ -120,6 +121,7 @@ class Service:
             self._pet if self._notifier.watchdog_s else None,
         )
         self.orders = Orders(self.control, limits, lambda: datetime.now(UTC), protocols)
+        self.control.watch(self.orders.after)
         for began in recalled.began:
             self.orders.recall(began.code, began.protocol, datetime.fromisoformat(began.at))
         self.publisher.publish(self._info(origin, config_sha256))
@@ -185,8 +187,8 @@ class Service:
         self._asked_to_end.set()
         self.control.say(Command(self.control.next_id(), Verb.STOP, "", "signal"))
 
-    async def live(self) -> int:
-        """Serve until `end`, or until something fails."""
+    async def live(self, announced: str = "") -> int:
+        """Serve until `end`, or until something fails. `announced` is printed once somebody can be answered."""
         code = 0
         fault = self.control.state.session.fault
         self.journal.event(
@@ -206,6 +208,7 @@ class Service:
                 if self.panel is not None:
                     self.panel.start()
                 self._notifier.tell("READY=1")
+                _announce(announced)
                 failing = group.create_task(self._failure(), name="control")
                 await self._asked_to_end.wait()
                 self._notifier.tell("STOPPING=1")
@@ -265,6 +268,13 @@ class Service:
         self.control.stop()
         self.journal.flush(JOURNAL_WITHIN_S)
         await self.publisher.close(GONE_WITHIN_S)
+
+
+def log_trips(stepped: Stepped, _now_s: float) -> None:
+    """A trip is one line in the log, whoever watches; by then its outputs are on their way."""
+    for happened in stepped.events:
+        if happened.kind is EventKind.TRIP:
+            _log.warning("tripped, vented: %s (%s)", happened.data.get("text"), happened.data.get("rule"))
 
 
 # --- putting it together ---------------------------------------------------------------------------------------
@@ -387,7 +397,8 @@ def run(config: Path) -> int:
         hardware.check(settings, config)
         check_plant(settings, config)
         runtime, state = make_private(runtime_folder()), state_folder()
-        journal = Path(settings.journal) if settings.journal is not None else state / f"{settings.bench_id}.sqlite"
+        own = settings.journal
+        journal = Path(own) if own is not None else make_state(state) / f"{settings.bench_id}.sqlite"
         place = Place(control_socket(runtime, settings.bench_id), journal, state)
         with BenchLock(runtime, settings.bench_id):
             digest = sha256(config.read_bytes()).hexdigest()
@@ -418,8 +429,14 @@ async def _serve(settings: Settings, place: Place, config_sha256: str) -> int:
         loop.add_signal_handler(number, service.end)
     gc.collect()
     gc.freeze()
-    _log.info("bench %s is served at %s", settings.bench_id, place.socket)
-    return await service.live()
+    return await service.live(f"bench {settings.bench_id} is served at {place.socket}, journal {place.journal}")
+
+
+def _announce(line: str) -> None:
+    """On standard output, where somebody reads it; a bench is served all the same where nobody does."""
+    if line:
+        with contextlib.suppress(OSError, ValueError):
+            print(line, flush=True)
 
 
 def _complain(text: str, code: int) -> int:

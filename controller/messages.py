@@ -119,7 +119,7 @@ class State(Payload, kw_only=True):
     cue: Word
     waiting_for: Text  # what a person is asked to do; "" when nothing
     set_left_s: Seconds | None
-    rest_left_s: Seconds | None
+    rest_left_s: Seconds | None  # in a pause: until it ends the session
     session_left_s: Seconds | None
     outcome: Literal["", "completed", "stopped", "tripped"]  # of the session that ended last
     highest_alarm: HighestAlarm | None

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 from .control import Control
 from .core.limits import Limits
-from .core.model import Command, Reply, Verb
+from .core.model import COUNTS, Command, EventKind, Reply, Verb
+from .core.step import Stepped
 from .prescription.prescribe import Refused
 from .prescription.request import prescribed
 from .prescription.screening import screen
@@ -43,6 +44,7 @@ class Orders:
         self._utc = utc
         self._protocols = protocols
         self._earlier: dict[tuple[str, str], list[datetime]] = {}
+        self._began: tuple[str, str, datetime] | None = None  # under way, and not counted yet
 
     def submit(self, verb: str, args: Mapping[str, Any], source: str = "socket") -> asyncio.Future[Mapping[str, Any]]:
         """One answer, in the tick that takes the command; at once where it is refused before that."""
@@ -64,8 +66,6 @@ class Orders:
             if answer.done() or reply.cancelled():
                 return
             said = reply.result()
-            if said.ok and command.verb is Verb.START:
-                self._remember()
             answer.set_result(self._told(verb, said.ok, said.text, said.value, said.limit, said.unit))
 
         self._control.submit(command).add_done_callback(replied)
@@ -119,12 +119,16 @@ class Orders:
         )
         return Command(number, Verb.PRESCRIBE, by, source, prescription=made)
 
-    def _remember(self) -> None:
-        """A session that began counts towards its protocol's weekly limit."""
-        session = self._control.state.session
-        if session.timeline is not None:
-            self._earlier.setdefault((session.code, session.timeline.protocol), []).append(self._utc())
+    def after(self, stepped: Stepped, _now_s: float) -> None:
+        """Look at one tick: a session counts towards its protocol's weekly limit from where `COUNTS` says, with the
+        time of its start. The journal counts alike, for the next run."""
+        for happened in stepped.events:
+            if happened.kind is EventKind.STARTED:
+                self._began = (str(happened.data["code"]), str(happened.data["protocol"]), self._utc())
+            elif happened.kind in COUNTS and self._began is not None:
+                self.recall(*self._began)
+                self._began = None
 
     def recall(self, code: str, protocol: str, at: datetime) -> None:
-        """A session that an earlier run of this bench began."""
+        """A session that counts, of this run of the bench or an earlier one."""
         self._earlier.setdefault((code, protocol), []).append(at)

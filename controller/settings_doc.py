@@ -46,7 +46,8 @@ protocol is refused when
 _ANSWERS: Final = """Handed in with `manchet screen --answers FILE --by INITIALS`, as TOML or as JSON (`.json`). Every
 question is answered. A session is not cleared when any is answered with true (`heart_complaints` only without
 `medical_clearance`), when the systolic pressure is outside 100 to 160 mmHg, or the diastolic one 110 mmHg or more. The
-template to fill in is `config/screening-template.toml`."""
+template to fill in is `config/screening-template.toml`. The answers hold for one session: before the next one the
+questions are asked again."""
 
 
 def config_md() -> str:

@@ -21,6 +21,7 @@ T = TypeVar("T")
 LARGEST_FILE_BYTES: Final = 1_000_000  # a bench or a protocol is a few kilobytes; this only keeps out what is neither
 _SHOWN: Final = 60  # characters of a value that an error line repeats
 _UNITS: Final = {
+    "_mmhg_s": "mmHg/s",
     "_mmhg": "mmHg",
     "_percent_1rm": "% of 1RM",
     "_hz": "Hz",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from controller.core.limits import DEFAULT_LIMITS
-from controller.core.model import VENTED, Command, Outputs, Phase, Reply, Verb
+from controller.core.model import VENTED, Command, EventKind, Happened, Outputs, Phase, Reply, Verb
 from controller.orders import Orders
 from controller.prescription.screening import HEART_COMPLAINTS, MEDICAL_CLEARANCE, QUESTIONS
 
@@ -198,21 +198,30 @@ def weekly(tmp_path: Path) -> Callable[[str], dict[str, Any]]:
     return asked
 
 
-def test_only_sessions_that_began_count(weekly: Callable[[str], dict[str, Any]], door: Door) -> None:
-    for _ in range(3):
-        door.control.reply = Reply(1, False, "not ready")
-        door.say("start")
-        assert door.say("prescribe", **weekly("S-1"))["text"] == "not ready", "it got as far as the control loop"
-    door.control.reply = Reply(1, True, "heard")
+def tick(*kinds: EventKind, code: str = "S-1") -> Any:
+    data = {"code": code, "protocol": "short"}
+    return SimpleNamespace(events=tuple(Happened(kind, 0.0, Phase.INFLATING, None, dict(data)) for kind in kinds))
+
+
+@pytest.mark.parametrize("counts", [EventKind.INFLATION, EventKind.SET_BEGAN])
+def test_only_sessions_in_which_a_cuff_came_to_its_target_count(
+    counts: EventKind, weekly: Callable[[str], dict[str, Any]], door: Door
+) -> None:
+    for _ in range(3):  # tripped or stopped while inflating
+        door.orders.after(tick(EventKind.STARTED), 0.0)
+        door.orders.after(tick(EventKind.TRIP, EventKind.SESSION_ENDED), 0.0)
+    assert door.say("prescribe", **weekly("S-1"))["ok"]
     for _ in range(2):
         assert door.say("prescribe", **weekly("S-1"))["ok"]
-        door.say("start")
+        door.orders.after(tick(EventKind.STARTED), 0.0)
+        door.orders.after(tick(counts, EventKind.SET_BEGAN), 0.0)
+        door.orders.after(tick(EventKind.INFLATION, EventKind.SET_BEGAN), 0.0)  # its second set is no second session
     refused = door.say("prescribe", **weekly("S-1"))
     assert not refused["ok"]
     assert (refused["value"], refused["limit"], refused["unit"]) == (2.0, 2.0, "sessions")
     assert door.say("prescribe", **weekly("S-2"))["ok"], "another person's"
     door.now = NOW + timedelta(days=7)
-    assert door.say("prescribe", **weekly("S-1"))["ok"], "a week later"
+    assert door.say("prescribe", **weekly("S-1"))["ok"] is True, "a week later"
 
 
 def test_sessions_of_an_earlier_run_count(weekly: Callable[[str], dict[str, Any]], door: Door) -> None:

@@ -46,6 +46,19 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(value) if value else Path.home() / ".local" / "state" / "manchet"
 
 
+def make_state(folder: Path) -> Path:
+    """Make the folder for journals if need be. Raises FolderRefused: it cannot be made or written."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise FolderRefused(
+            f"{folder}: cannot be written: {error.strerror}; set STATE_DIRECTORY to another folder, or `journal` in "
+            "the bench's file"
+        ) from error
+
+
 def make_private(folder: Path) -> Path:
     """Make the folder if need be and see that it is ours alone (0700).
 

@@ -30,7 +30,7 @@ def build() -> typer.Typer:
     app.callback(invoke_without_command=True)(manchet)
     for group in (run, guard, demo, simulate, compare, watch, protocols, calibrate, schema, bench, verbs):
         group.register(app)
-    app.command("safe")(safe)
+    app.command("safe", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(safe)
     return app
 
 
@@ -54,11 +54,11 @@ def manchet(
         raise Refused("no command: `manchet --help` lists them")
 
 
-def safe() -> int:
+def safe(context: typer.Context) -> int:
     """Vent every bench found on this machine, with or without a service, and say so step by step."""
     from .safe import safe as make_safe
 
-    return make_safe()
+    return make_safe(ignored=context.args)
 
 
 def version_line() -> str:

@@ -62,13 +62,14 @@ def _print(found: dict[str, list[Figures]], seeds: int) -> None:
 
     from ..scenario.compare import DEVICES_ON_PEOPLE
 
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    ours = Table(title=f"simulated limb and bench, {seeds} seeds: median (worst)", title_justify="left")
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    console.print(f"simulated limb and bench, {seeds} seeds: median (worst)")
+    ours = Table(collapse_padding=True)
     for column in (
         "", "in ±10 %", "held, in ±5 %", "peaks % LOP", "valleys % LOP", "sinks mmHg", "s above LOP", "overshoot mmHg",
         "inflation ratio", "to 15 mmHg s", "completed",
     ):  # fmt: skip
-        ours.add_column(column, justify="left" if not column else "right")
+        ours.add_column(column, justify="right" if column else "left", no_wrap=not column)
     for name, rows in found.items():
         ours.add_row(
             name,
@@ -84,10 +85,8 @@ def _print(found: dict[str, list[Figures]], seeds: int) -> None:
             f"{sum(one.outcome == 'completed' for one in rows)} of {len(rows)}",
         )
     console.print(ours)
-    people = Table(
-        title="devices on people, leg press at 80 % LOP (Swain 2025, n = 15, authors include a maker's company)",
-        title_justify="left",
-    )
+    console.print("devices on people, leg press at 80 % LOP (Swain 2025, n = 15, authors include a maker's company)")
+    people = Table()
     for column in ("device", "% of time in ±10 %", "peaks % LOP", "valleys % LOP"):
         people.add_column(column, justify="right")
     for row in DEVICES_ON_PEOPLE:

@@ -46,27 +46,33 @@ def demo(
 ) -> int:
     """Live through a session on a simulated bench."""
     from ..prescription.library import named
+    from ..tomlfile import BadInput
 
-    named(protocol)  # refused here, before anything is started
+    try:
+        named(protocol)  # refused here, before anything is started
+    except BadInput as error:
+        raise Refused(str(error).replace("PROTOCOL = ", "--protocol = ", 1)) from None
     check_url(mqtt)
     signal.signal(signal.SIGTERM, _interrupt)
-    summary: Mapping[str, Any] | None = None
+    ended: list[Mapping[str, Any]] = []  # the summary of the session, from the moment in which it is there
     try:
         with contextlib.ExitStack() as stack:
             url = mqtt or stack.enter_context(embedded_broker())
             path = _socket_path()
             bench = stack.enter_context(_bench_process(protocol, speed, url, path))
-            summary = _look_on(bench, path, speed)
-            code = _end_of(bench, summary)
+            _look_on(bench, path, speed, ended)
+            code = _end_of(bench, ended[-1] if ended else None)
     except KeyboardInterrupt:
-        print("manchet: stopped before it began", file=sys.stderr)
-        return FAILED
-    if summary is not None:
+        if not ended:
+            print("manchet: stopped before its session ended", file=sys.stderr)
+            return FAILED
+        code = DONE if ended[-1]["outcome"] == "completed" else FAILED
+    if ended:
         from rich.console import Console
 
         from .view import session_table
 
-        session_table(summary, Console(width=None if sys.stdout.isatty() else 110))
+        session_table(ended[-1], Console(width=None if sys.stdout.isatty() else 110))
     return code
 
 
@@ -148,21 +154,24 @@ def _python(arguments: list[str], **streams: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environ, start_new_session=True, **streams)
 
 
-def _look_on(bench: _Bench, path: Path, speed: float) -> Mapping[str, Any] | None:
-    """Show the bench until its session is over. Ctrl-C stops the bench, and we look on until it is vented."""
+def _look_on(bench: _Bench, path: Path, speed: float, ended: list[Mapping[str, Any]]) -> None:
+    """Show the bench until its session is over, and keep the summary. Ctrl-C stops the bench, and we look on until it
+    is vented; after the end there is nothing to stop."""
     from .view import follow, make_view
 
     span_s = 60.0 * min(4.0, max(1.0, speed / 4.0))
     try:
         _wait_for(bench, path)
-        return follow(_lines(path), make_view(span_s))
+        follow(_lines(path, ended), make_view(span_s))
     except KeyboardInterrupt:
-        print("stopping: the cuff is vented", flush=True)
         bench.process.terminate()
+        if ended:
+            return
+        print("stopping: the cuff is vented", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
-            return follow(_lines(path), make_view(span_s))
+            follow(_lines(path, ended), make_view(span_s))
+            return
         bench.process.kill()  # a second Ctrl-C: the guard vents by itself
-        return None
 
 
 def _wait_for(bench: _Bench, path: Path) -> None:
@@ -178,16 +187,16 @@ def _wait_for(bench: _Bench, path: Path) -> None:
             return
 
 
-def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
-    """What the bench shows, up to the picture after the summary of its session."""
+def _lines(path: Path, ended: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """What the bench shows, up to the picture after the summary of its session, which is kept in `ended`."""
     from ..bedside.client import NoAnswer, NoService, watch
 
-    over = False
     try:
         for line in watch(path, SILENCE_S):
+            if line.get("type") == "session":
+                ended.append(line)
             yield line
-            over = over or line.get("type") == "session"
-            if over and line.get("phase") in ("idle", "fault"):
+            if ended and line.get("phase") in ("idle", "fault"):
                 return
     except (NoService, NoAnswer):
         return

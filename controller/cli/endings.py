@@ -5,6 +5,8 @@ Imports the standard library and the bedside client only: `run`, `stop` and `saf
 
 from __future__ import annotations
 
+import codecs
+import io
 import logging
 import sys
 from typing import Final
@@ -18,6 +20,23 @@ NO_SERVICE: Final = 3
 NO_ANSWER: Final = 4
 
 LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+PLAIN: Final = {"±": "+-", "–": "-", "−": "-", "µ": "u", "≤": "<=", "×": "x", "…": "...", "▲": "^", "▼": "v", "■": "="}
+
+
+def print_whatever_the_locale() -> None:
+    """A terminal or pipe that knows no UTF-8 gets the nearest ASCII: no sentence is lost for the sake of a sign."""
+    codecs.register_error("manchet", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="manchet")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(PLAIN.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
 
 
 class Refused(Exception):

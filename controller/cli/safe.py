@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,9 +32,12 @@ def safe(
     folders: list[Path] | None = None,
     say: Callable[[str], None] | None = None,
     empty_within_s: float = EMPTY_WITHIN_S,
+    ignored: Sequence[str] = (),
 ) -> int:
     """Go down the list. 0: every bench found is confirmed vented and empty; 1: not every one; 3: none was found."""
     say = say or _print
+    if ignored:
+        say(f"ignored: {' '.join(ignored)}")  # nobody who wants it vented is sent back for a word too many
     folders = runtime_folders() if folders is None else folders
     say(f"looking in: {', '.join(map(str, folders)) or 'no runtime folder exists'}")
     vented: dict[str, bool] = {}

@@ -13,15 +13,20 @@ PLAIN_VERBS: Final = frozenset(
     {"status", "start", "next", "present", "stop", "pause", "lower", "acknowledge", "silence"}
 )
 
+BY_HAND: Final = (
+    "if a cuff is under pressure, pull its coupling or press the stop button; `manchet safe` vents every bench it finds"
+)
+
 
 def say(verb: str, args: Mapping[str, object], bench: str, path: str, as_json: bool) -> int:
     """Say it to the bench, print what it answers, and return the exit code."""
     try:
         reply = ask(find_socket(bench, path), verb, args)
     except (NoService, NoAnswer, Unclear) as error:
+        text = f"{error}; {BY_HAND}" if verb == "stop" else str(error)
         if as_json:
-            _print_json({"ok": False, "verb": verb, "text": str(error)})
-        raise Refused(str(error), as_exit(error)) from None
+            _print_json({"ok": False, "verb": verb, "text": text})
+        raise Refused(text, as_exit(error)) from None
     if as_json:
         _print_json(reply)
     elif reply["ok"]:

@@ -139,6 +139,10 @@ def _print(result: dict[str, Any]) -> None:
         f"at {result['target_mmhg']:g} mmHg, LOP {result['lop_mmhg']:g} mmHg, "
         f"seed {result['seed']} (simulated bench and limb)"
     )
+    for trip in result["trips"]:
+        console.print(
+            f"tripped after {trip['at_s']:.1f} s by {trip['rule']}: {trip['text']}", markup=False, soft_wrap=True
+        )
     _table(
         console, "sets", result["sets"], ("cuff", "index", "reps", "mean_mmhg", "max_mmhg", "min_mmhg", "time_in_10pct")
     )
@@ -168,7 +172,8 @@ def _table(console: Console, title: str, rows: list[dict[str, Any]], columns: tu
 
     if not rows:
         return
-    table = Table(title=title, title_justify="left")
+    console.print(title)  # not the table's own, which ends in blanks
+    table = Table()
     for column in columns:
         table.add_column(column, justify="right")
     for row in rows:

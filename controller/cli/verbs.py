@@ -7,6 +7,7 @@ the rest and says which limit refused it.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,7 +50,7 @@ def screen(
 
 def prescribe(
     protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="see `manchet protocols`")],
-    code: Annotated[str, typer.Option("--code", metavar="CODE", help="the session's code, never a name")],
+    code: Annotated[str, typer.Option("--code", metavar="CODE", help="the person's code in this clinic, never a name")],
     limb: Annotated[str, choice("--limb", LIMBS)],
     side: Annotated[str, choice("--side", SIDES)],
     posture: Annotated[str, typer.Option("--posture", metavar="POSTURE", help="of the exercise")],
@@ -156,6 +157,9 @@ def read_answers(path: Path) -> dict[str, Any]:
     text = read_file("--answers", path)
     try:
         answers = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        for key, answer in answers.items() if isinstance(answers, dict) else ():
+            if isinstance(answer, float) and not math.isfinite(answer):
+                raise Refused(f"{path}: {key} = {answer}: must be a whole number")
         json.dumps(answers, allow_nan=False)
     except (ValueError, TypeError, RecursionError) as error:
         raise Refused(f"--answers = {path}: must be a table of answers: {error}") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import groupby
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -22,6 +23,7 @@ from .plot import Cell, Plot, Point
 
 FRAME_S: Final = 0.1  # of the wall, between two pictures
 PLOT_HEIGHT: Final = 10
+PLOT_LEAST: Final = 2  # rows; with fewer a plot shows nothing
 WIDTH_MAX: Final = 110
 PHASE_STYLES: Final = {
     "working": "bold green", "holding": "green", "inflating": "bold yellow", "releasing": "cyan", "resting": "cyan",
@@ -41,7 +43,15 @@ class View(Protocol):
 
 def make_view(span_s: float = 60.0) -> View:
     """The picture where standard output is a terminal, lines elsewhere. `span_s`: bench seconds in the plot."""
-    return Picture(Console(), span_s) if sys.stdout.isatty() else Lines()
+    return Picture(Console(), span_s) if sys.stdout.isatty() and _draws_dots() else Lines()
+
+
+def _draws_dots() -> bool:
+    try:
+        "⣿".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def follow(lines: Iterable[Mapping[str, Any]], view: View) -> Mapping[str, Any] | None:
@@ -121,7 +131,8 @@ def cuff_words(number: int, cuff: Mapping[str, Any]) -> str:
 
 def alarm_words(alarm: Mapping[str, Any]) -> str:
     """Priority, text and how it stands."""
-    where = f" (cuff {alarm['cuff'] + 1})" if alarm["cuff"] >= 0 else ""
+    cuff = f"cuff {alarm['cuff'] + 1}"
+    where = f" ({cuff})" if alarm["cuff"] >= 0 and cuff not in alarm["text"] else ""
     marks = [mark for mark, on in (("latched", alarm["latched"]), ("seen", alarm["acknowledged"])) if on]
     return f"{alarm['priority']}: {alarm['text']}{where}{' [' + ', '.join(marks) + ']' if marks else ''}"
 
@@ -136,16 +147,18 @@ def higher(cuff: Mapping[str, Any]) -> float | None:
 
 
 class Picture:
-    """The live picture."""
+    """The live picture, in whatever room the terminal gives: what a person is asked and the alarms come before
+    everything, the plots take what is left."""
 
     def __init__(self, console: Console, span_s: float) -> None:
         self._console = console
         self._span_s = span_s
         self._plots: list[Plot] = []
-        self._live = Live(console=console, auto_refresh=False, transient=False)
+        self._live = Live(console=console, auto_refresh=False, transient=False, vertical_overflow="crop")
         self._live.start()
         self._next_at_s = 0.0
         self._seen: Mapping[str, Any] | None = None
+        self._size = console.size
 
     def show(self, seen: Mapping[str, Any]) -> None:
         while len(self._plots) < len(seen["cuffs"]):
@@ -166,20 +179,33 @@ class Picture:
 
     def _draw(self) -> None:
         assert self._seen is not None
+        if self._console.size != self._size:  # a terminal that was resized has wrapped or cut what stood there
+            self._size = self._console.size
+            self._console.clear()
         self._live.update(self.render(self._seen), refresh=True)
         self._next_at_s = monotonic() + FRAME_S
 
     def render(self, seen: Mapping[str, Any]) -> Group:
-        """Head, a plot for each cuff, times, alarms."""
+        """Head, a plot for each cuff, times, what is asked, alarms; what is asked on top where there is no room."""
         width = min(self._console.width, WIDTH_MAX)
-        height = max(3, PLOT_HEIGHT // max(1, len(seen["cuffs"])))
-        rows: list[Any] = [_head(seen, width)]
-        for number, (plot, cuff) in enumerate(zip(self._plots, seen["cuffs"], strict=False), 1):
-            rows += [_cuff_line(number, cuff), *_plot_rows(plot, width, height)]
-        label = f" last {self._span_s:g} s"
-        rows.append(Text(f"{'':5}└{'─' * (width - 6 - len(label))}{label}", style="dim", no_wrap=True))
-        rows += [_times(seen), *_alarms(seen)]
-        return Group(*rows)
+        head, asked, times = _head(seen, width), _asked(seen), _times(seen)
+        cuffs = [_cuff_line(number, cuff) for number, cuff in enumerate(seen["cuffs"], 1)]
+        fixed: list[Table | Text] = [head, *asked, times, *cuffs]
+        free = self._console.height - 1 - sum(self._lines(one, width) for one in fixed)
+        if free < 0:
+            short = [Text(cuff_words(number, cuff)) for number, cuff in enumerate(seen["cuffs"], 1)]
+            return Group(*asked, head, *short, _left(seen))
+        height = min(max(3, PLOT_HEIGHT // max(1, len(cuffs))), (free - 1) // max(1, len(cuffs)))
+        rows: list[Any] = [head]
+        for line, plot in zip(cuffs, self._plots, strict=False):
+            rows += [line, *(_plot_rows(plot, width, height) if height >= PLOT_LEAST else ())]
+        if height >= PLOT_LEAST:
+            label = f" last {self._span_s:g} s"
+            rows.append(Text(f"{'':5}└{'─' * (width - 6 - len(label))}{label}", style="dim", no_wrap=True))
+        return Group(*rows, times, *asked)
+
+    def _lines(self, row: Table | Text, width: int) -> int:
+        return len(self._console.render_lines(row, self._console.options.update(width=width, height=None)))
 
 
 def _head(seen: Mapping[str, Any], width: int) -> Table:
@@ -224,46 +250,70 @@ def _style(cell: Cell) -> str:
     return f"{'bold green' if cell.inside else 'bright_cyan'} {ground}"
 
 
-def _times(seen: Mapping[str, Any]) -> Text:
+def _left(seen: Mapping[str, Any]) -> Text:
+    """What is planned and not yet lived. A session lasts longer than that: how long an inflation takes, and how long a
+    person lets it wait, nobody knows before."""
+    rest = "pause" if seen["phase"] == "paused" else "rest"
     left = [
         (name, seen[key])
-        for name, key in (("set", "set_left_s"), ("rest", "rest_left_s"), ("session", "session_left_s"))
+        for name, key in (("set", "set_left_s"), (rest, "rest_left_s"), ("session at least", "session_left_s"))
         if seen[key] is not None
     ]
-    text = Text("left:  " + "   ".join(f"{name} {clock(seconds)}" for name, seconds in left) if left else "")
+    return Text("left:  " + "   ".join(f"{name} {clock(seconds)}" for name, seconds in left) if left else "")
+
+
+def _times(seen: Mapping[str, Any]) -> Text:
+    text = _left(seen)
     for number, cuff in enumerate(seen["cuffs"], 1):
         if cuff["restricted_cap_s"] is not None:
             of = f"{clock(cuff['restricted_s'])} of {clock(cuff['restricted_cap_s'])}"
             text.append(f"   restricted time of cuff {number}: {of}", style="dim")
-    if seen["waiting_for"]:
-        text.append(f"   waiting for: {seen['waiting_for']}", style="bold yellow")
     return text
 
 
-def _alarms(seen: Mapping[str, Any]) -> list[Text]:
-    if not seen["alarms"]:
-        return [Text("no alarms", style="dim")]
-    return [Text(f" {alarm_words(alarm)} ", style=PRIORITY_STYLES[alarm["priority"]]) for alarm in seen["alarms"]]
+def _asked(seen: Mapping[str, Any]) -> list[Text]:
+    """What a person has to know and do: never cut off."""
+    asked = [Text(f" {alarm_words(alarm)} ", style=PRIORITY_STYLES[alarm["priority"]]) for alarm in seen["alarms"]]
+    if seen["waiting_for"]:
+        asked.insert(0, Text(f"waiting for: {seen['waiting_for']}", style="bold yellow"))
+    return asked or [Text("no alarms", style="dim")]
 
 
 # --- the end ------------------------------------------------------------------------------------------------------
 
 
 def session_table(summary: Mapping[str, Any], console: Console) -> None:
-    """Print a session's sets and rests."""
+    """Print a session's sets and rests: a table where it fits, else a line each."""
     from rich import box
 
-    style = box.ROUNDED if console.is_terminal else box.ASCII
     target = " / ".join(f"{value:.0f}" for value in _listed(summary.get("target_mmhg")) if value is not None)
     title = f"{summary.get('protocol', '')}: {summary['outcome']} in {clock(summary.get('duration_s'))}"
-    table = Table(title=title + (f", target {target} mmHg" if target else ""), box=style, title_justify="left")
-    for name in ("", "cuff", "from", "to", "reps", "mean", "lowest", "highest", "in ±10 %", "empty after", "free flow"):
-        table.add_column(name, justify="left" if not name else "right")
-    for _, row in sorted([*_set_rows(summary), *_rest_rows(summary)], key=lambda pair: pair[0]):
-        table.add_row(*row)
-    console.print(table)
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    say(title + (f", target {target} mmHg" if target else "") + "; pressures in mmHg")
+    rows = [row for _, row in sorted([*_set_rows(summary), *_rest_rows(summary)], key=lambda pair: pair[0])]
+    shown = [k for k in range(len(COLUMNS)) if k != CUFF_COLUMN or len({row[CUFF_COLUMN] for row in rows}) > 1]
+    style = box.ROUNDED if console.is_terminal else box.ASCII
+    table = Table(box=style, collapse_padding=True)
+    for k in shown:
+        width = max(len(line) for text in [COLUMNS[k], *(row[k] for row in rows)] for line in text.split("\n"))
+        table.add_column(COLUMNS[k], justify="right" if k else "left", no_wrap=True, min_width=width)
+    for row in rows:
+        table.add_row(*[row[k] for k in shown])
+    if console.measure(table, options=console.options.update(max_width=ANY_WIDTH)).minimum <= console.width:
+        console.print(table)
+    else:
+        for row in rows:
+            words = [f"{COLUMNS[k].replace(chr(10), ' ')} {row[k]}" for k in shown[1:] if row[k]]
+            say(f"{row[0]}: {', '.join(words)}")
     for trip in summary.get("trips", ()):
-        console.print(f"tripped by {trip['rule']} at {clock(trip['at_s'])}")
+        say(f"tripped by {trip['rule']} at {clock(trip['at_s'])}")
+
+
+COLUMNS: Final = (
+    "", "cuff", "from", "to", "reps", "mean", "low", "high", "in\n±10 %", "empty\nafter", "free\nflow",
+)  # fmt: skip
+CUFF_COLUMN: Final = 1
+ANY_WIDTH: Final = 500
 
 
 def _listed(values: Any) -> list[Any]:

@@ -99,9 +99,9 @@ def unready(
     if not code:
         return "no prescription: screen and prescribe first"
     if s.screening is None or s.screening.code != code:
-        return f"session {code} is not screened: screen it first"
+        return f"{code} is not screened: screen first"
     if not s.screening.cleared:
-        return f"session {code} is not cleared: {'; '.join(s.screening.reasons)}"
+        return f"{code} is not cleared: {'; '.join(s.screening.reasons)}"
     if guard is None:
         return "the guard has not answered yet"
     if guard is not GuardState.VENTED:

@@ -7,7 +7,7 @@ do. Acknowledging and silencing alarms is in `step.py`, which holds the alarms.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite, nan
+from math import floor, isfinite, nan
 from typing import Final
 
 from .limb import LimbClock
@@ -73,7 +73,7 @@ def _screen(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: 
     if screening is None:
         return Answer(False, "nothing to screen: give the answers")
     if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
-        return Answer(False, f"not while {s.phase}: stop first")
+        return Answer(False, _not_now(s.phase))
     s.screening = screening
     s.tell(
         EventKind.SCREENED,
@@ -86,8 +86,14 @@ def _screen(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: 
     if s.phase is Phase.READY and (not screening.cleared or screening.code != s.code):
         s.go(Event.UNREADIED, now_s, "screened anew")  # at once: a start may be the next word of this very tick
     if not screening.cleared:
-        return Answer(False, f"session {screening.code} is not cleared: {'; '.join(screening.reasons)}")
-    return Answer(True, f"session {screening.code} is cleared")
+        return Answer(False, f"{screening.code} is not cleared: {'; '.join(screening.reasons)}")
+    return Answer(True, f"{screening.code} is cleared, for one session")
+
+
+def _not_now(phase: Phase) -> str:
+    """Why nobody is screened or prescribed for now, with the one thing that changes it."""
+    first = {Phase.FAULT: "reset first", Phase.STOPPING: "wait for it to be empty"}.get(phase, "stop first")
+    return f"not while {phase}: {first}"
 
 
 def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench: Bench, now_s: float) -> Answer:
@@ -95,13 +101,13 @@ def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench
     if new is None:
         return Answer(False, "nothing to prescribe")
     if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
-        return Answer(False, f"not while {s.phase}: stop first")
+        return Answer(False, _not_now(s.phase))
     if not 0 <= new.cuff < len(s.prescriptions):
         return Answer(False, f"cuff = {new.cuff + 1}: this bench has {len(s.prescriptions)}")
     if s.screening is None or s.screening.code != new.code:
-        return Answer(False, f"session {new.code} is not screened: screen it first")
+        return Answer(False, f"{new.code} is not screened: screen first, a screening holds for one session")
     if not s.screening.cleared:
-        return Answer(False, f"session {new.code} is not cleared: {'; '.join(s.screening.reasons)}")
+        return Answer(False, f"{new.code} is not cleared: {'; '.join(s.screening.reasons)}")
     kept = tuple(one if one is not None and one.code == new.code else None for one in s.prescriptions)
     for cuff, other in enumerate(kept):
         if other is None or cuff == new.cuff:
@@ -137,7 +143,7 @@ def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench
         target_mmhg=new.plan.target_mmhg,
         **{"lop_mmhg": new.plan.lop_mmhg, **dict(new.provenance)},
     )
-    warnings = [*new.warnings, *_cannot_keep(s)]
+    warnings = [*new.warnings, *_carried_over(clock, new, bench.limits), *_cannot_keep(s)]
     text = f"cuff {new.cuff + 1}: {new.timeline.protocol} at {new.plan.target_mmhg:.0f} mmHg"
     return Answer(True, ". ".join([text, *warnings]))
 
@@ -176,6 +182,15 @@ def _too_long(new: Prescription, clock: LimbClock, limits: Limits) -> Answer | N
         cap_s,
         "s",
     )
+
+
+def _carried_over(clock: LimbClock, new: Prescription, limits: Limits) -> list[str]:
+    """What this limb's clock begins with, whoever's code it ran under: else the session ends early out of the blue."""
+    if clock.restricted_s < 1.0:
+        return []
+    used, cap = (f"{s // 60:.0f}:{s % 60:02.0f}" for s in (floor(clock.restricted_s), limits.limb_cap_s(new.plan.limb)))
+    where = f"the {new.plan.side} {new.plan.limb}"
+    return [f"carried over: {used} of {cap}, a cuff was under pressure on {where}; 180 s empty clear it"]
 
 
 def _cannot_keep(s: SessionState) -> list[str]:
@@ -362,15 +377,30 @@ def _reset(s: SessionState, command: Command, seen: tuple[Seen, ...], _bench: Be
     return Answer(True, "reset: idle as soon as the guard has cleared its latch")
 
 
-def _status(s: SessionState, _command: Command, _seen: tuple[Seen, ...], _bench: Bench, _now_s: float) -> Answer:
+def _status(s: SessionState, _command: Command, seen: tuple[Seen, ...], _bench: Bench, _now_s: float) -> Answer:
     if s.phase is Phase.FAULT and s.fault is not None:
         return Answer(True, f"fault: {s.fault.text}")
     if s.phase is Phase.IDLE:
         return Answer(True, f"idle: {s.not_ready}")
     what = coming(s)
     if s.phase is Phase.RESTING and not signed(s) and what is not None and what.inflated:
-        return Answer(True, "resting: waiting for a sign of the supervisor")
-    return Answer(True, str(s.phase))
+        return Answer(True, f"{_where(s, seen)}; waiting for a sign of the supervisor: `present`, or `next`")
+    return Answer(True, _where(s, seen))
+
+
+def _where(s: SessionState, seen: tuple[Seen, ...]) -> str:
+    """Phase, set, repetition, and what is in each cuff in use."""
+    words, step = [str(s.phase)], s.step
+    if s.timeline is not None and step is not None and step.kind is StepKind.SET:
+        words.append(f"set {step.set_index} of {sum(one.kind is StepKind.SET for one in s.timeline.steps)}")
+        if s.repetition >= 0 and step.repetitions:
+            words.append(f"repetition {min(s.repetition + 1, step.repetitions)} of {step.repetitions}")
+    for cuff, target in enumerate(s.targets_mmhg):
+        if isfinite(target):
+            mmhg = seen[cuff].pressure_mmhg
+            known = f"at {mmhg:.0f} mmHg" if isfinite(mmhg) else "without a trustworthy reading"
+            words.append(f"cuff {cuff + 1} {known}, target {target:.0f}")
+    return ", ".join(words)
 
 
 def _elsewhere(s: SessionState, _command: Command, _seen: tuple[Seen, ...], _bench: Bench, _now_s: float) -> Answer:

@@ -131,7 +131,7 @@ class CuffPlan:
 
 @value
 class Prescription:
-    """A protocol joined to one limb. `code` is the session's code, never a name."""
+    """A protocol joined to one limb. `code` is the person's in this clinic, never a name."""
 
     code: str
     by: str  # initials of the person who prescribed
@@ -447,6 +447,11 @@ class EventKind(StrEnum):
     ALARM_ACKNOWLEDGED = "alarm_acknowledged"
     LIMB_CLOCK = "limb_clock"
     SESSION_ENDED = "session_ended"
+
+
+# After one of these a session counts towards its protocol's weekly limit: a cuff came to its target, or (where there is
+# none) a set began. One that a trip or a stop ended before that has restricted nobody as prescribed.
+COUNTS: Final = (EventKind.INFLATION, EventKind.SET_BEGAN)
 
 
 @value

@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from math import nan
+from math import inf, nan
 from typing import Final
 
 from . import moment, seeing
-from .limits import GUARD_SILENT_S, TICK_LATE_S, UNATTENDED_S, Limits, armed_ceiling_mmhg
+from .limits import GUARD_SILENT_S, STALE_SAMPLE_S, TICK_LATE_S, UNATTENDED_S, Limits, armed_ceiling_mmhg
 from .model import (
     DEMAND_VENT,
     FAULT,
@@ -176,6 +176,8 @@ class SafetyState:
     unseen: bool = True  # not yet seen whole since power-up or reset
     unseen_s: float = 0.0
     reset: bool = False  # a person has reset it since power-up: what is missing is known
+    gap_s: float = 0.0  # the last one that was too long between two ticks
+    since_gap_s: float = inf
 
 
 _fork: Final = forker(SafetyState)
@@ -224,6 +226,10 @@ def supervise(
     sight = new.sight
     excused = (new.unseen or new.in_fault or phase is FAULT) and _enter(new, phase)
     found = [] if sight.whole and 0.0 <= sight.gap_s <= TICK_LATE_S else _bench(sight, inputs.link_fault, now_s)
+    if not 0.0 <= sight.gap_s <= TICK_LATE_S:
+        new.gap_s, new.since_gap_s = sight.gap_s, 0.0
+    elif new.since_gap_s < STALE_SAMPLE_S:
+        new.since_gap_s += sight.dt_s
     if watch.unattended:
         found.append(unattended(now_s))
     in_phase = IN_PHASE[phase]
@@ -243,6 +249,8 @@ def supervise(
         outputs.append(_permit(demand.cuffs[cuff] if cuff < len(demand.cuffs) else DEMAND_VENT, run, m))
     new.runs = tuple(runs)
     new.phase = phase
+    if found and (new.since_gap_s < STALE_SAMPLE_S or sight.stopped):
+        found = [one for one in found if not _explained(one, new)]
     trips, ends, alarms = _sort(new, found, excused) if found else _NOTHING
     if trips:
         new.tripped = True
@@ -316,6 +324,20 @@ def _sort(new: SafetyState, found: list[Finding], excused: bool) -> _Sorted:
     return trips, ends, tuple([one for one in found if REACTIONS[one.rule] is Reaction.ALARM])
 
 
+def _explained(one: Finding, new: SafetyState) -> bool:
+    """Whether a finding only says again what another has said: that a gap between two ticks left a sensor unread that
+    was fresh before it, and let the lease lapse; that the guard too has seen the stop button. Another sentence would
+    send a person to a cable that is sound. What is really gone is said once the ticks after the gap have shown it: they
+    have as long for a fresh reading as any others."""
+    late = new.since_gap_s < STALE_SAMPLE_S
+    if one.rule == "stale_sample":
+        return late and one.value - new.gap_s < STALE_SAMPLE_S
+    if one.rule != "guard_tripped" or new.sight.tripped is None:
+        return False
+    why = new.sight.tripped.trip
+    return (new.sight.stopped and why == "estop") or (late and why == "lease_expired")
+
+
 _OLD_NEWS: Final = frozenset({"guard_tripped", *(rule for rule, does in REACTIONS.items() if does is Reaction.END)})
 
 
@@ -364,7 +386,7 @@ def tick_late(sight: Sight, now_s: float) -> Finding | None:
     """H-05: more than 100 ms between two ticks [J]: what was seen is older than what is true. Nor may time go back."""
     if 0.0 <= sight.gap_s <= TICK_LATE_S:
         return None
-    text = f"{sight.gap_s * 1000:.0f} ms between two ticks, the limit is {TICK_LATE_S * 1000:.0f} ms"
+    text = f"{sight.gap_s * 1000:.1f} ms between two ticks, the limit is {TICK_LATE_S * 1000:.0f} ms"
     return Finding("tick_late", -1, sight.gap_s, TICK_LATE_S, "s", text, now_s)
 
 

@@ -542,6 +542,7 @@ def finish(s: SessionState, event: Event, outcome: str, now_s: float) -> None:
         s.outcome = outcome
     s.go(event, now_s)
     if lived:
+        s.screening = None  # it holds for one session: what it asks about may have changed since
         s.tell(EventKind.SESSION_ENDED, now_s, outcome=outcome, code=s.code)
     s.prescriptions, s.timeline = (None,) * len(s.prescriptions), None
     s.targets_mmhg = (nan,) * len(s.prescriptions)

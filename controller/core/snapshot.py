@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import ceil, floor, isfinite, nan
 
 from . import alarms
-from .limits import INFLATION_CUE_S, LIMB_CAP_S, Limits
+from .limits import INFLATION_CUE_S, LIMB_CAP_S, PAUSE_MAX_S, Limits
 from .model import (
     AT_TARGET,
     FAULT,
@@ -145,8 +145,10 @@ def _set_left_s(s: SessionState, step: Step | None, now_s: float) -> float:
 
 
 def _rest_left_s(s: SessionState, now_s: float) -> float:
-    """Until the first repetition, as far as it is planned."""
+    """Until the first repetition, as far as it is planned; in a pause, until it ends the session."""
     step = s.step
+    if s.phase is PAUSED:
+        return max(0.0, s.phase_since_s + PAUSE_MAX_S - now_s)
     if step is None or s.phase not in (RELEASING, RESTING, HOLDING, INFLATING):
         return nan
     if step.kind is StepKind.REST:

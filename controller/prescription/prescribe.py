@@ -31,6 +31,7 @@ from .timeline import planned_by_exercise, to_timeline, worst_on_limb
 CUFF_WIDTH_MIN_CM, CUFF_WIDTH_MAX_CM = 3.0, 25.0  # [J] what is a cuff at all; 5-18 cm are in use
 CUFF_WIDTHS_CM: Final = {Limb.ARM: (5.0, 12.0), Limb.LEG: (10.0, 18.0)}  # [K med Patterson]; outside it warns
 SAME_WIDTH_CM: Final = 0.05  # [J] two entries of one width
+WEEK: Final = timedelta(days=7)
 RETEST_MMHG: Final = 10.0  # two measurements further apart are measured again [J, from repeatability < 1.5 mmHg F]
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,11}")
 _INITIALS: Final = re.compile(r"[A-Za-z]{1,4}")
@@ -118,13 +119,13 @@ def prescribe(
     """Join a protocol, a limb and an LOP, or raise Refused.
 
     Args:
-        code: the session's code, 1 to 12 letters, digits and hyphens; never a name.
+        code: the person's in this clinic, 1 to 12 letters, digits and hyphens; never a name.
         cuff_width_cm: the cuff that is fitted now.
         lop: None only for a protocol without a cuff.
         percent_lop: the clinician's choice within the protocol's window; None takes the protocol's default.
         cuff: from 0.
         limits: the bench's, which may be tighter than the compiled-in ones.
-        earlier_utc: starts of earlier sessions of this code with this protocol, for its weekly limit.
+        earlier_utc: starts of earlier sessions of this code with this protocol that count towards its weekly limit.
     """
     check_code(code)
     check_initials(by)
@@ -152,11 +153,9 @@ def prescribe(
 
 
 def check_code(code: str) -> None:
-    """Raise Refused unless this is the code of a session and cannot be a full name."""
+    """Raise Refused unless this can be a person's code in this clinic and cannot be a full name."""
     if not _CODE.fullmatch(code):
-        raise Refused(
-            f"the session's code {code[:20]!r} must be 1 to 12 letters, digits and hyphens, a code and never a name"
-        )
+        raise Refused(f"the code {code[:20]!r} must be 1 to 12 letters, digits and hyphens, a code and never a name")
 
 
 def check_initials(by: str) -> None:
@@ -179,22 +178,31 @@ def frequency_warnings(protocol: Protocol, earlier_utc: Sequence[datetime], now_
     often = protocol.frequency
     if often is None or not earlier_utc:
         return []
-    week = sum(timedelta(0) <= now_utc - at < timedelta(days=7) for at in earlier_utc)
+    counted = sorted(at for at in earlier_utc if timedelta(0) <= now_utc - at < WEEK)
+    week = len(counted)
     most = often.weekly_seasoned or often.weekly
     if week >= most:
-        text = f"{protocol.name} allows {most} sessions in seven days and this code had {week}"
+        text = (
+            f"{protocol.name} allows {most} sessions in seven days and this code had {week} (a session counts once its "
+            f"cuff was at its target): the next may be on {_when(counted[week - most] + WEEK)}"
+        )
         raise Refused(text, float(week), float(most), "sessions")
-    since_h = min(
-        ((now_utc - at).total_seconds() / 3600.0 for at in earlier_utc if at <= now_utc), default=often.between_hours
-    )
-    if since_h < often.between_hours:
+    last = max((at for at in earlier_utc if at <= now_utc), default=None)
+    since_h = (now_utc - last).total_seconds() / 3600.0 if last is not None else often.between_hours
+    if last is not None and since_h < often.between_hours:
         text = (
             f"{protocol.name} asks for {often.between_hours:g} h between sessions and the last was {since_h:.1f} h ago"
+            f": the next may be on {_when(last + timedelta(hours=often.between_hours))}"
         )
         raise Refused(text, round(since_h, 1), often.between_hours, "h")
     if week >= often.weekly:
         return [f"{week} sessions in seven days already: more than {often.weekly} are for seasoned people only"]
     return []
+
+
+def _when(at: datetime) -> str:
+    """By this machine's own zone, as the person at the bench reads a clock."""
+    return f"{at.astimezone():%Y-%m-%d from %H:%M %Z}"
 
 
 # --- LOP -------------------------------------------------------------------------------------------------------
@@ -258,10 +266,18 @@ def _width_warnings(limb: Limb, cuff_width_cm: float) -> list[str]:
 
 
 def _date_warnings(lop: Lop, now_utc: datetime) -> list[str]:
-    """A bench without a clock of its own may be behind, so a date in the future does not refuse."""
-    if lop.at <= now_utc:
+    """A measurement in the future is none, or this machine's clock is behind, and its weekly limits with it. How old an
+    LOP may be no source says: any that is not of today is named with its age, and the clinician judges [J]."""
+    if not lop.at <= now_utc:
+        raise Refused(
+            f"the LOP is dated {lop.at:%Y-%m-%d %H:%M %Z} and this machine's clock says "
+            f"{now_utc.astimezone(lop.at.tzinfo):%Y-%m-%d %H:%M %Z}: set right whichever is wrong"
+        )
+    days = (now_utc.astimezone(lop.at.tzinfo).date() - lop.at.date()).days
+    if days == 0:
         return []
-    return [f"the LOP is dated {lop.at:%Y-%m-%d %H:%M %Z}, which this machine's clock has not reached: check both"]
+    old = "1 day" if days == 1 else f"{days} days"
+    return [f"the LOP is {old} old, of {lop.at:%Y-%m-%d}: measure it again unless you know that it still holds"]
 
 
 # --- target ----------------------------------------------------------------------------------------------------

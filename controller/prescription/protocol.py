@@ -100,7 +100,8 @@ class Passive(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Frequency(Struct, frozen=True, forbid_unknown_fields=True):
-    """How often a person may do this protocol. Checked against the sessions the journal knows of the same code."""
+    """How often a person may do this protocol. Checked against the sessions the journal knows of the same code, which
+    is the person's. A session counts once its cuff was at its target; one that was over before does not."""
 
     weekly: Annotated[int, Meta(ge=1, le=14, description="sessions in seven days")]
     weekly_seasoned: (

@@ -74,7 +74,9 @@ HEART_COMPLAINTS: Final = Question(
     "heart_complaints", "heart complaints of any kind", "article on strength training with heart complaints"
 )
 MEDICAL_CLEARANCE: Final = Question(
-    "medical_clearance", "cleared by a physician for this training", "the same: medical clearance first"
+    "medical_clearance",
+    "cleared by a physician for this training; needed only with heart complaints, true is the good answer here",
+    "the same: medical clearance first",
 )
 SYSTOLIC: Final = Question(
     "systolic_mmhg", "systolic blood pressure, measured today", f"above 160 or below 100: {_TRIAL}"
@@ -85,7 +87,9 @@ DIASTOLIC: Final = Question("diastolic_mmhg", "diastolic blood pressure, measure
 @cache
 def answers_type() -> type[msgspec.Struct]:
     """The answers as a struct, built from the questions: a missing or an unknown key is refused by name."""
-    code = Annotated[str, Meta(min_length=1, max_length=40, description="the session's code, never a name")]
+    code = Annotated[
+        str, Meta(min_length=1, max_length=40, description="the person's code in this clinic, never a name")
+    ]
     yes_or_no = [
         (q.key, Annotated[bool, Meta(description=f"{q.text} ({q.source})")])
         for q in (*QUESTIONS, HEART_COMPLAINTS, MEDICAL_CLEARANCE)
@@ -125,10 +129,11 @@ def template() -> str:
     """The answers file to fill in. As it stands it answers nothing and is refused."""
     lines = [
         "# The questions before a session. Answer each with true (it applies) or false, in the room, for this person.",
+        "# They hold for one session: ask again before the next.",
         '# A question still marked "?" is refused. No name or birth date in here: the code is enough.',
         "# Hand in with: manchet screen --answers FILE --by INITIALS",
         "",
-        'code = "?"',
+        'code = "?" # the person\'s in this clinic, the same every time; as in `manchet prescribe --code`',
         "",
     ]
     questions = (*QUESTIONS, HEART_COMPLAINTS, MEDICAL_CLEARANCE, SYSTOLIC, DIASTOLIC)

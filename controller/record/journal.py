@@ -22,7 +22,7 @@ from uuid import uuid4
 
 import msgspec
 
-from ..core.model import EventKind, Happened, Phase, Snapshot, value
+from ..core.model import COUNTS, EventKind, Happened, Phase, Snapshot, value
 from ..messages import Event, Origin, Session, encode
 from ..payloads import event as event_payload
 from .tables import MIGRATIONS
@@ -67,7 +67,7 @@ class LimbSeconds:
 
 @value
 class Began:
-    """A session that began, for its protocol's weekly limit."""
+    """A session that counts towards its protocol's weekly limit, with when it began."""
 
     code: str
     protocol: str
@@ -140,12 +140,23 @@ class Journal:
         return Recalled(self._unreset(), limbs, self._began(), None if row is None else row[0], self.broken)
 
     def _began(self) -> tuple[Began, ...]:
+        """Sessions that count: a cuff came to its target in them, or a set began."""
         rows = self._db.execute(
-            "SELECT payload FROM events WHERE kind = ? ORDER BY seq DESC LIMIT ?",
-            (EventKind.STARTED, _SESSIONS_RECALLED),
+            "SELECT kind, CASE WHEN kind = ? THEN payload END FROM events WHERE kind IN (?, ?, ?) ORDER BY seq DESC",
+            (EventKind.STARTED, EventKind.STARTED, *COUNTS),
         )
-        told = [_decoder.decode(row[0]) for row in rows]
-        return tuple([Began(str(one.data.get("code", "")), str(one.data.get("protocol", "")), one.at) for one in told])
+        told: list[Began] = []
+        counts = False
+        for kind, payload in rows:
+            if kind != EventKind.STARTED:
+                counts = True
+            elif counts:
+                one = _decoder.decode(payload)
+                told.append(Began(str(one.data.get("code", "")), str(one.data.get("protocol", "")), one.at))
+                counts = False
+                if len(told) >= _SESSIONS_RECALLED:
+                    break
+        return tuple(told)
 
     def _unreset(self) -> UnresetFault | None:
         """A trip, or FAULT entered, with no way out of FAULT after it."""

@@ -108,6 +108,7 @@ class _Trip:
     rule: str
     cuff: int | None
     at_s: float
+    text: str  # the sentence that a person reads: what, value, limit
     commanded_s: float | None = None
     open_s: float | None = None
     below_15_s: float | None = None
@@ -184,7 +185,7 @@ class Measure:
         if lops and max(plant.cuff_mmhg for plant in self.plants) > min(lops):
             self.seconds_above_lop += self.tick_s
         if not self.trips and self._before is not None and self._before.phase in PRESSURISED:
-            self.trips.append(_Trip("lease_expired", None, now_s))
+            self.trips.append(_Trip("lease_expired", None, now_s, "the guard has vented: lease_expired"))
         self._trip_tick(None, now_s)
 
     # --- events --------------------------------------------------------------------------------------------------
@@ -208,7 +209,7 @@ class Measure:
         elif kind is EventKind.PHASE:
             self._changed(happened, session, now_s)
         elif kind is EventKind.TRIP:
-            self.trips.append(_Trip(str(data["rule"]), happened.cuff, now_s))
+            self.trips.append(_Trip(str(data["rule"]), happened.cuff, now_s, str(data.get("text", ""))))
         elif kind is EventKind.ALARM_RAISED:
             self.alarms.append(
                 {
@@ -385,6 +386,7 @@ class Measure:
                     "rule": one.rule,
                     "cuff": None if one.cuff is None else one.cuff + 1,
                     "at_s": round(one.at_s - zero_s, 3),
+                    "text": one.text,
                     "vent_commanded_after_s": _s(one.commanded_s),
                     "vent_open_after_s": _s(one.open_s),
                     "below_15_after_s": _s(one.below_15_s),

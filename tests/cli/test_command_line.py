@@ -47,7 +47,7 @@ def prescribe(**changed: str | None) -> list[str]:
         (["schema", "--format", "xml"], "--format = xml: must be one of json, asyncapi"),
         (["run", "--config", "/nope.toml"], "/nope.toml: must be a file that exists"),
         (["screen", "--answers", "/nope.toml", "--by", "AB"], "--answers = /nope.toml: must be a file"),
-        (["demo", "--protocol", "nope"], "must be one of those found"),
+        (["demo", "--protocol", "nope"], 'manchet: --protocol = "nope": must be one of those found'),
         (["demo", "--speed", "0"], "--speed = 0: must be a number between 0.1 and 200"),
         (["demo", "--mqtt", "http://broker"], "--mqtt = http://broker: must be mqtt://HOST"),
         (["demo", "--mqtt", "mqtt://broker:99999"], "must be mqtt://HOST or mqtt://HOST:PORT"),
@@ -86,6 +86,46 @@ def test_limits_are_inclusive() -> None:
     for bad in ("1.0", "1e1", "--3", "٣", "", "99999999999999999999999"):
         with pytest.raises(Refused, match="whole number between -3 and 3"):
             parse_whole_number("--n", bad, -3, 3)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_an_answer_that_is_no_number_is_named(
+    value: str, runtime: Path, bench: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = runtime / "answers.toml"
+    path.write_text(f'code = "C1"\nsystolic_mmhg = {value}\n')
+    assert main(["screen", "--answers", str(path), "--by", "AB"]) == 2
+    assert capsys.readouterr().err == f"manchet: {path}: systolic_mmhg = {value}: must be a whole number\n"
+    assert bench.told == []
+
+
+@pytest.mark.parametrize("words", [["stop"], ["stop", "--bench", "b9"], ["stop", "--json"]])
+def test_stop_without_a_service_says_what_a_person_can_do(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 3
+    assert "if a cuff is under pressure, pull its coupling or press the stop button" in "".join(capsys.readouterr())
+
+
+def test_watch_shows_the_table_of_the_session_it_saw_end(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(_path: Path, _silence_s: float) -> Any:
+        yield {"type": "session", "outcome": "completed", "protocol": "short", "duration_s": 61.0}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("controller.bedside.client.watch", shown)
+    assert main(["watch"]) == 0
+    assert "short: completed in 1:01" in capsys.readouterr().out
+    assert bench.told == []
+
+
+def test_a_terminal_without_utf_8_gets_the_nearest_ascii(runtime: Path) -> None:
+    environ = {"LC_ALL": "C", "PYTHONUTF8": "0", "RUNTIME_DIRECTORY": str(runtime), "PATH": "/usr/bin:/bin"}
+    said = ascii("±5 – ▲ é")
+    code = (
+        f"import sys; from controller.__main__ import main; code = main(['--version']); print({said}); sys.exit(code)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, check=True)
+    assert ran.stdout.splitlines()[-1] == b"+-5 - ^ ?"
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_it_lives_through_a_session_and_is_silent_at_its_end(runtime: Path, shor
     assert re.search(r"MQTT broker: mqtt://127\.0\.0\.1:\d+ ", out)
     assert "working  set 1 of 1, repetition 1 of 2" in out
     assert "short: completed in " in out
-    assert re.search(r"\| set 1 \| +1 \|.*\| +2 \|", out)
+    assert re.search(r"\| set 1 *\| *0:\d\d \|.*\| +2 \|", out)
     assert list(runtime.glob("demo-*")) == []
 
 
@@ -51,6 +51,41 @@ def test_ctrl_c_vents_and_ends_cleanly(runtime: Path, long_protocol: Path) -> No
     assert "stopping: the cuff is vented" in out
     assert "long: stopped in " in out
     assert list(runtime.glob("demo-*")) == []
+
+
+def test_ctrl_c_after_the_end_of_the_session_still_shows_its_table(
+    short_protocol: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While the bench closes down, and while its last picture is shown: there is nothing to stop any more."""
+    session = {"type": "session", "outcome": "completed", "protocol": "short", "duration_s": 61.0}
+
+    def waiting(_arguments: list[str], **streams: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, **streams)
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    def shown_and_interrupted(_path: Path, _silence_s: float) -> Iterator[dict[str, Any]]:
+        yield session
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "embedded_broker", _no_broker)
+    monkeypatch.setattr(demo, "_python", waiting)
+    monkeypatch.setattr(demo, "_wait_for", lambda *_: None)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        for watch, end_of in (
+            (lambda _path, _silence_s: iter([session | {"phase": "idle"}]), interrupted),
+            (shown_and_interrupted, lambda _bench, summary: 0 if summary else 1),
+        ):
+            monkeypatch.setattr("controller.bedside.client.watch", watch)
+            monkeypatch.setattr(demo, "_end_of", end_of)
+            assert demo.demo(str(short_protocol)) == 0
+            out, err = capsys.readouterr()
+            assert "short: completed in 1:01" in out
+            assert err == ""
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_bench_that_dies_is_said_so(

@@ -29,6 +29,19 @@ def test_nothing_found_is_exit_3_and_says_what_a_person_can_do(capsys: pytest.Ca
     assert "press the stop button" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "words", [["safe", "--nope"], ["safe", "now", "-x"], ["--log-level", "info", "safe", "--nope"]]
+)
+def test_a_word_too_many_keeps_nobody_from_venting(
+    words: list[str], bench: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.shown = [EMPTY]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"ignored: {' '.join(words[words.index('safe') + 1 :])}\n")
+    assert out.endswith("vented and empty: b1\n")
+
+
 def test_a_dead_controllers_socket_is_no_bench(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(runtime / "b1.sock"))

@@ -7,11 +7,11 @@ import math
 from typing import Any
 
 import pytest
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from controller.bedside.show import snapshot_json
 from controller.cli.plot import Plot, Point
-from controller.cli.view import Lines, Picture, clock, follow, session_table
+from controller.cli.view import Lines, Picture, alarm_words, clock, follow, session_table
 from controller.core.model import Alarm, CuffSnapshot, Phase, Priority, Snapshot
 
 NAN = math.nan
@@ -50,8 +50,8 @@ EVERYTHING_UNKNOWN: dict[str, Any] = {
 }  # fmt: skip
 
 
-def picture_of(*lines: dict[str, Any], width: int = 100) -> str:
-    console = Console(file=io.StringIO(), force_terminal=True, width=width, height=40)
+def picture_of(*lines: dict[str, Any], width: int = 100, height: int = 40) -> str:
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, height=height)
     picture = Picture(console, 60.0)
     for line in lines:
         picture.show(line)
@@ -77,11 +77,62 @@ def test_the_picture_says_everything_a_supervisor_looks_for() -> None:
     shown = picture_of(*(seen(0.1 * k, a_mmhg=150 + 10 * math.sin(k / 10)) for k in range(300)))
     for words in (
         "bfr-30-15-15-15", "set 1 of 4, repetition 12 of 30", "▲ up", "WORKING", "cuff 1 left leg",
-        "(target 150 ± 15)", "pump  25%", "valves closed", "LOP 187", "left:  set 1:12   session 6:41",
+        "(target 150 ± 15)", "pump  25%", "valves closed", "LOP 187", "left:  set 1:12   session at least 6:41",
         "restricted time of cuff 1: 1:03 of 20:00", "no alarms", "last 60 s",
     ):  # fmt: skip
         assert words in shown, words
     assert any(0x2800 < ord(letter) < 0x2900 for letter in shown)
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 16), (40, 10), (80, 24), (80, 8), (30, 12)])
+@pytest.mark.parametrize("cuffs", [1, 2])
+def test_in_a_small_terminal_what_a_person_must_know_stays_and_the_plot_shrinks(
+    width: int, height: int, cuffs: int
+) -> None:
+    cuff = CuffSnapshot(151.0, NAN, 150.0, 15.0, 187.0, 62.5, 1200.0, 0.25, False, False, "leg", "left")
+    asked: dict[str, Any] = {
+        "phase": Phase.RESTING, "set_left_s": NAN, "rest_left_s": 12.0, "waiting_for": "next or present",
+        "alarms": (alarm(text="the cuff leaks"),), "cuffs": (cuff,) * cuffs,
+    }  # fmt: skip
+    shown = picture_of(*(seen(0.1 * k, **asked) for k in range(100)), width=width, height=height)
+    top = [line.strip() for line in shown.splitlines()][:height]
+    said = " ".join(" ".join(top).split())
+    assert "waiting for: next or present" in said
+    assert "high: the cuff leaks (cuff 1) [latched]" in said
+    if (width, height, cuffs) != (30, 12, 2):
+        assert "left: rest 0:12" in said
+        assert len(shown.splitlines()) < height
+    if height >= 16 and cuffs == 1:
+        assert "last 60 s" in said
+
+
+def test_a_terminal_that_was_resized_is_cleared_before_the_next_picture() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100, height=30)
+    picture = Picture(console, 60.0)
+    picture.show(seen(0.0))
+    picture.close()
+    before = out.getvalue()
+    assert "\x1b[2J" not in before
+    console.size = ConsoleDimensions(60, 16)
+    picture = Picture(console, 60.0)
+    picture.show(seen(0.1))
+    console.size = ConsoleDimensions(100, 30)
+    picture.close()
+    assert out.getvalue()[len(before) :].count("\x1b[2J") == 1
+
+
+def test_an_alarm_names_its_cuff_once() -> None:
+    told = seen(0.0, alarms=(alarm(text="cuff 1: no reading of sensor A"), alarm(cuff=-1)))["alarms"]
+    assert [alarm_words(one) for one in told] == [
+        "high: cuff 1: no reading of sensor A [latched]",
+        "high: the cuff leaks [latched]",
+    ]
+
+
+def test_a_pause_shows_what_is_left_of_it() -> None:
+    shown = picture_of(seen(0.0, phase=Phase.PAUSED, set_left_s=NAN, rest_left_s=300.0, waiting_for="next or stop"))
+    assert "left:  pause 5:00   session at least 6:41" in shown
 
 
 def test_follow_returns_the_session_and_closes_the_view_whatever_happens() -> None:
@@ -180,28 +231,52 @@ def test_old_points_leave_and_a_clock_that_begins_anew_clears_the_plot() -> None
 # --- the end --------------------------------------------------------------------------------------------------------
 
 
-def test_the_table_has_a_row_for_every_set_and_rest_in_their_order() -> None:
+def ended(cuffs: int = 1) -> dict[str, Any]:
     sets = [
-        {"cuff": 1, "index": k + 1, "reps": 15, "start_s": 90.0 * k, "end_s": 90.0 * k + 60, "mean_mmhg": 150.2,
+        {"cuff": cuff, "index": k + 1, "reps": 15, "start_s": 90.0 * k, "end_s": 90.0 * k + 60, "mean_mmhg": 150.2,
          "max_mmhg": 161.0, "min_mmhg": None, "time_in_10pct": 0.973, "time_in_5pct": None}
-        for k in range(2)
+        for k in range(2) for cuff in range(1, cuffs + 1)
     ]  # fmt: skip
     rests = [
-        {"cuff": 1, "start_s": 60.0, "end_s": 90.0, "mode": "intermittent", "released_below_15_after_s": None,
+        {"cuff": cuff, "start_s": 60.0, "end_s": 90.0, "mode": "intermittent", "released_below_15_after_s": None,
          "free_flow_s": 21.0, "time_in_5pct": None}
+        for cuff in range(1, cuffs + 1)
     ]  # fmt: skip
     trips = [{"rule": "leak", "cuff": 1, "at_s": 61.0, "vent_commanded_after_s": 0.0, "below_15_after_s": 1.0}]
-    console = Console(file=io.StringIO(), width=110)
-    summary = {
-        "outcome": "tripped", "protocol": "p", "duration_s": 150.0, "target_mmhg": [150.0, None], "sets": sets,
+    return {
+        "outcome": "tripped", "protocol": "p", "duration_s": 750.0, "target_mmhg": [150.0, None], "sets": sets,
         "rests": rests, "trips": trips,
     }  # fmt: skip
+
+
+def table_of(summary: dict[str, Any], width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
     session_table(summary, console)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
+    assert all(line == line.rstrip() for line in text.splitlines()), "no blanks at the end of a line"
+    return text
+
+
+@pytest.mark.parametrize("width", [80, 110])
+@pytest.mark.parametrize("cuffs", [1, 2])
+def test_the_table_has_a_row_for_every_set_and_rest_in_their_order(width: int, cuffs: int) -> None:
+    text = table_of(ended(cuffs), width)
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")]
-    assert rows[-3:] == ["set 1", "rest", "set 2"]
-    assert "p: tripped in 2:30, target 150 mmHg" in text
-    assert "97.3%" in text
+    assert rows[-3 * cuffs :] == ["set 1"] * cuffs + ["rest"] * cuffs + ["set 2"] * cuffs
+    assert ("cuff" in text) is (cuffs == 2)
+    assert "p: tripped in 12:30, target 150 mmHg; pressures in mmHg" in text
+    for words in ("97.3%", "21.0 s", "150", "161"):
+        assert words in text
+    assert "…" not in text
     assert "tripped by leak at 1:01" in text
-    session_table({"outcome": "stopped"}, console)
+
+
+def test_where_no_table_fits_each_set_is_a_line() -> None:
+    text = table_of(ended(), 40)
+    assert "set 1: from 0:00, to 1:00, reps 15, mean 150, low –, high 161, in ±10 % 97.3%" in text
+    assert "rest: from 1:00, to 1:30, empty after –, free flow 21.0 s" in text
+
+
+def test_a_session_without_a_set_has_a_title_all_the_same() -> None:
+    assert table_of({"outcome": "stopped"}, 80).startswith(": stopped in –")

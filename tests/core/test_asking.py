@@ -203,9 +203,9 @@ def test_the_self_test_says_what_is_wrong_with_the_guard(guard: GuardState | Non
 @pytest.mark.parametrize(
     ("screened", "text"),
     [
-        (None, "session A1 is not screened: screen it first"),
-        (bench.screening("B2"), "session A1 is not screened: screen it first"),
-        (bench.screening("A1", "thrombosis", "fever"), "session A1 is not cleared: thrombosis; fever"),
+        (None, "A1 is not screened: screen first"),
+        (bench.screening("B2"), "A1 is not screened: screen first"),
+        (bench.screening("A1", "thrombosis", "fever"), "A1 is not cleared: thrombosis; fever"),
     ],
 )
 def test_nobody_is_ready_who_is_not_screened(screened: Any, text: str) -> None:

@@ -136,7 +136,7 @@ def test_screening_needs_answers() -> None:
 def test_a_screening_that_does_not_clear_is_recorded_and_says_why() -> None:
     stand = Stand().run(1.0)
     reply = stand.refused(Verb.SCREEN, screening=screening("A1", "thrombosis", "pregnancy"))
-    assert reply.text == "session A1 is not cleared: thrombosis; pregnancy"
+    assert reply.text == "A1 is not cleared: thrombosis; pregnancy"
     (told,) = stand.told(EventKind.SCREENED)
     assert told.data == {"code": "A1", "by": "ab", "cleared": False, "reasons": "thrombosis; pregnancy"}
     assert "not cleared: thrombosis" in stand.refused(Verb.PRESCRIBE, prescription=prescription()).text
@@ -147,12 +147,13 @@ def test_nobody_is_screened_or_prescribed_for_under_way(phase: Phase) -> None:
     stand = bench.at(phase)
     was = stand.s.screening
     reply, left = changed_by(stand, Verb.SCREEN, screening=screening("B2"))
-    assert reply.text == f"not while {phase}: stop first"
+    first = {Phase.FAULT: "reset first", Phase.STOPPING: "wait for it to be empty"}.get(phase, "stop first")
+    assert reply.text == f"not while {phase}: {first}"
     assert left == []
     assert stand.s.screening is was
     stand = bench.at(phase)
     reply, left = changed_by(stand, Verb.PRESCRIBE, prescription=prescription(code="B2"))
-    assert f"not while {phase}: stop first" in reply.text
+    assert f"not while {phase}: {first}" in reply.text
     assert left == []
 
 
@@ -181,7 +182,10 @@ def test_screening_the_same_session_again_keeps_it_ready() -> None:
         ({}, "nothing to prescribe"),
         ({"prescription": prescription(cuff=1)}, "cuff = 2: this bench has 1"),
         ({"prescription": prescription(cuff=-1)}, "cuff = 0: this bench has 1"),
-        ({"prescription": prescription(code="B2")}, "session B2 is not screened: screen it first"),
+        (
+            {"prescription": prescription(code="B2")},
+            "B2 is not screened: screen first, a screening holds for one session",
+        ),
     ],
 )
 def test_a_prescription_that_does_not_fit_is_refused_and_changes_nothing(said: dict[str, Any], text: str) -> None:
@@ -196,7 +200,7 @@ def test_a_prescription_that_does_not_fit_is_refused_and_changes_nothing(said: d
 
 def test_nobody_is_prescribed_for_before_screening() -> None:
     stand = Stand().run(1.0)
-    assert stand.refused(Verb.PRESCRIBE, prescription=prescription()).text.startswith("session A1 is not screened")
+    assert stand.refused(Verb.PRESCRIBE, prescription=prescription()).text.startswith("A1 is not screened")
 
 
 def test_a_prescription_is_told_whole() -> None:
@@ -307,10 +311,42 @@ def test_ready_warns_when_this_bench_cannot_keep_the_rest() -> None:
     stand = Stand(rise_mmhg_s=5.0).started().until(Phase.RESTING)
     stand.obeyed(Verb.STOP)
     stand.until(Phase.IDLE)
+    stand.obeyed(Verb.SCREEN, screening=screening())
     reply = stand.obeyed(Verb.PRESCRIBE, prescription=prescription())
     assert "this cuff needs 34 s between sets, the protocol says 30 s" in reply.text
     longer = timeline(Mode.INTERMITTENT, work(3), rest(60.0), work(2, index=2), rest(30.0, inflated=True))
     assert "between sets" not in stand.obeyed(Verb.PRESCRIBE, prescription=prescription(longer)).text
+
+
+@pytest.mark.parametrize("how", ["completed", "stopped", "tripped"])
+def test_a_screening_holds_for_one_session_however_it_ends(how: str) -> None:
+    stand = Stand().started(prescription(timeline(Mode.INTERMITTENT, work(2)))).until(Phase.WORKING)
+    assert stand.s.screening is not None
+    if how == "stopped":
+        stand.obeyed(Verb.STOP)
+    elif how == "tripped":
+        stand.estop_ok = False
+    stand.until(Phase.FAULT if how == "tripped" else Phase.IDLE, 200.0)
+    assert stand.s.outcome == how
+    if how == "tripped":
+        stand.estop_ok = True
+        stand.run(1.0).obeyed(Verb.RESET)
+        stand.until(Phase.IDLE)
+    text = stand.refused(Verb.PRESCRIBE, prescription=prescription()).text
+    assert text == "A1 is not screened: screen first, a screening holds for one session"
+    stand.obeyed(Verb.SCREEN, screening=screening())
+    stand.obeyed(Verb.PRESCRIBE, prescription=prescription())
+
+
+def test_what_the_limb_carries_over_is_said_whoevers_code_it_was() -> None:
+    stand = Stand().started().until(Phase.WORKING).run(2.0)
+    stand.obeyed(Verb.STOP)
+    stand.until(Phase.IDLE)
+    used_s = int(stand.s.clock_of(0).restricted_s)
+    stand.obeyed(Verb.SCREEN, screening=screening("B2"))
+    text = stand.obeyed(Verb.PRESCRIBE, prescription=prescription(code="B2")).text
+    assert f"carried over: 0:{used_s:02d} of 20:00, a cuff was under pressure on the " in text
+    assert "180 s empty clear it" in text
 
 
 # --- start -------------------------------------------------------------------------------------------------------
@@ -624,9 +660,12 @@ def test_a_reset_says_cuff_off_only_when_it_was_said() -> None:
     ("phase", "text"),
     [
         (Phase.IDLE, "idle: no prescription: screen and prescribe first"),
-        (Phase.READY, "ready"),
-        (Phase.WORKING, "working"),
-        (Phase.RESTING, "resting: waiting for a sign of the supervisor"),
+        (Phase.READY, "ready, cuff 1 at 0 mmHg, target 100"),
+        (Phase.WORKING, "working, set 1 of 2, repetition 1 of 3, cuff 1 at 99 mmHg, target 100"),
+        (
+            Phase.RESTING,
+            "resting, cuff 1 at 0 mmHg, target 100; waiting for a sign of the supervisor: `present`, or `next`",
+        ),
         (Phase.FAULT, "fault: the guard has vented: it gave no reason"),
     ],
 )
@@ -637,7 +676,15 @@ def test_status_says_where_it_is(phase: Phase, text: str) -> None:
 def test_status_after_the_sign_asks_for_nothing() -> None:
     stand = bench.at(Phase.RESTING)
     stand.obeyed(Verb.PRESENT)
-    assert stand.obeyed(Verb.STATUS).text == "resting"
+    assert stand.obeyed(Verb.STATUS).text == "resting, cuff 1 at 0 mmHg, target 100"
+
+
+def test_status_of_a_set_by_seconds_and_of_a_cuff_without_a_reading() -> None:
+    line = timeline(Mode.INTERMITTENT, Step(StepKind.SET, True, 20.0, 0, 1))
+    stand = Stand(cuffs=2).started(prescription(line, cuff=1)).until(Phase.WORKING)
+    s, unknown = stand.s, replace(EMPTY_CUFF, pressure_mmhg=nan)
+    text = obey(s, Command(1, Verb.STATUS), (unknown, unknown), Bench(Limits()), 1.0).text
+    assert text == "working, set 1 of 1, cuff 2 without a trustworthy reading, target 100"
 
 
 def test_status_of_a_fault_without_a_finding() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from controller.core import safety
+from controller.core.limits import STALE_SAMPLE_S
 from controller.core.model import (
     DEMAND_VENT,
     VENTED,
@@ -97,6 +98,37 @@ def test_tick_late(gap_s: float, late: bool, rig: Any) -> None:
         assert reasons(verdict)[0] == "tick_late"  # whatever else follows from it
 
 
+def test_a_gap_is_said_once_with_a_decimal_and_what_it_explains_is_not_said(rig: Any) -> None:
+    """The conversion read after a gap was begun before it, and the guard's lease lapsed in it: neither is news."""
+    rig.pressurise()
+    rig.sampled, rig.guard, rig.trip = False, GuardState.TRIPPED, "lease_expired"
+    verdict = rig.tick(0.3004)
+    assert reasons(verdict) == ["tick_late"]
+    assert verdict.trips[0].text == "300.4 ms between two ticks, the limit is 100 ms"
+    tripped_s = rig.now_s
+    rig.phase = Phase.FAULT
+    while not standing(rig.tick()):
+        assert rig.now_s - tripped_s < STALE_SAMPLE_S
+    assert standing(rig.verdict) == ["stale_sample"], "what is really gone is said as soon as it ever is"
+    assert rig.now_s - tripped_s >= STALE_SAMPLE_S - 2 * DT_S
+
+
+@pytest.mark.parametrize("guards", ["ceiling", "lease_expired"])
+def test_the_stop_button_explains_no_stale_sensor_and_no_other_trip_of_the_guard(guards: str, rig: Any) -> None:
+    rig.pressurise()
+    rig.estop_ok, rig.sampled, rig.guard, rig.trip = False, False, GuardState.TRIPPED, guards
+    rig.state.sight.cuffs[0].a_at_s -= 0.2
+    assert set(reasons(rig.tick())) == {"stop_button", "stale_sample", "guard_tripped"}
+
+
+def test_a_gap_explains_no_sensor_that_was_gone_before_it_and_no_other_trip_of_the_guard(rig: Any) -> None:
+    rig.pressurise()
+    rig.sampled = False
+    rig.state.sight.cuffs[0].a_at_s -= 0.2  # its last reading was that old when the gap began
+    rig.guard, rig.trip = GuardState.TRIPPED, "sensor_lost"
+    assert set(reasons(rig.tick(0.3))) == {"tick_late", "stale_sample", "guard_tripped"}
+
+
 def test_a_clock_that_is_no_number_trips(rig: Any) -> None:
     whole(rig, Phase.RESTING)
     assert "tick_late" in reasons(rig.tick(nan))
@@ -123,10 +155,10 @@ def test_a_rebooted_guard_without_a_status_says_nothing() -> None:
     assert safety.guard_rebooted(safety.Sight((), 0.0, rebooted=True), 0.0) is None
 
 
-def test_a_press_of_the_stop_comes_before_what_follows_from_it(rig: Any) -> None:
+def test_a_press_of_the_stop_is_said_once_and_not_again_as_the_guards(rig: Any) -> None:
     rig.pressurise()
     rig.estop_ok, rig.guard, rig.trip = False, GuardState.TRIPPED, "estop"
-    assert reasons(rig.tick()) == ["stop_button", "guard_tripped"]
+    assert reasons(rig.tick()) == ["stop_button"]
 
 
 def test_unattended_ends(rig: Any) -> None:

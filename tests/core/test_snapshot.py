@@ -182,7 +182,12 @@ def test_where_it_stands_still(phase: Phase, word: str, waiting: str) -> None:
     one = shot(bench.at(phase))
     assert (one.phase, one.cue, one.waiting_for) == (phase, word, waiting)
     assert isnan(one.set_left_s)
-    assert isnan(one.rest_left_s)
+    assert one.rest_left_s == pytest.approx(300.0, abs=0.3) if phase is Phase.PAUSED else isnan(one.rest_left_s)
+
+
+def test_a_pause_counts_down_to_where_it_ends_the_session() -> None:
+    stand = bench.at(Phase.PAUSED).run(100.0)
+    assert shot(stand).rest_left_s == pytest.approx(200.0, abs=0.3)
 
 
 def test_a_pause_in_a_set_shows_what_is_left_of_it() -> None:

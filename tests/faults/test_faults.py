@@ -143,6 +143,10 @@ def test_fault_keeps_the_invariants(name: str, phase: Phase) -> None:
     assert not watched.clock_went_back, f"the limb's clock lost time: {replay}"
     if name not in CANNOT_EMPTY:
         assert result["final_true_mmhg"] < EMPTY_MMHG, f"not empty at the end: {replay}"
+    for trip in result["trips"]:
+        guards = trip["rule"] in ("guard_tripped", "lease_expired")
+        named = f"guard: {trip['text'].partition('vented: ')[2]}" if guards else trip["rule"]
+        assert named in FAULTS[name].answer, f"--list-faults names another answer: {replay}"
     if phase in (Phase.INFLATING, Phase.HOLDING) and name not in NEEDS_NO_TRIP:
         assert result["outcome"] in ("tripped", "stopped"), f"went unnoticed: {replay}"
 

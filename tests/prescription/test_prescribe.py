@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from math import inf, isnan, nan
 from typing import Any
 
@@ -18,7 +18,7 @@ from controller.prescription.prescribe import Lop, LopMethod, Posture, Refused, 
 from controller.prescription.protocol import Exercise, Protocol, Sources, TempoTable
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
-LOP = Lop(187.0, 187.0, LopMethod.DOPPLER, Limb.LEG, Side.LEFT, Posture.SUPINE, 13.5, NOW - timedelta(days=1), "JD")
+LOP = Lop(187.0, 187.0, LopMethod.DOPPLER, Limb.LEG, Side.LEFT, Posture.SUPINE, 13.5, NOW - timedelta(hours=1), "JD")
 BFR, PASSIVE, KNEE, OCCLUSION = (named(n) for n in ("bfr-30-15-15-15", "passive-5x5", "knee-oa", "occlusion"))
 
 
@@ -109,8 +109,25 @@ def test_an_unusual_width_warns(limb: str, width_cm: float, warns: int) -> None:
     assert len(made(limb=Limb(limb), cuff_width_cm=width_cm, lop=lop).warnings) == warns
 
 
-def test_an_lop_dated_ahead_of_the_clock_warns() -> None:
-    assert "clock has not reached" in made(lop={"at": NOW + timedelta(hours=1)}).warnings[0]
+def test_an_lop_dated_ahead_of_the_clock_is_refused() -> None:
+    text = refusal(lop={"at": NOW + timedelta(hours=1)}).text
+    assert "dated 2026-03-02 11:00 UTC and this machine's clock says 2026-03-02 10:00 UTC" in text
+
+
+@pytest.mark.parametrize(
+    ("at", "old"),
+    [
+        (NOW, ""),
+        (NOW.replace(hour=0), ""),
+        (NOW - timedelta(hours=11), "1 day old, of 2026-03-01"),
+        (NOW - timedelta(days=56), "56 days old, of 2026-01-05"),
+        (NOW.astimezone(timezone(timedelta(hours=-11))) - timedelta(hours=22), ""),  # its own day
+    ],
+)
+def test_an_lop_that_is_not_of_today_is_named_with_its_age(at: datetime, old: str) -> None:
+    warnings = made(lop={"at": at}).warnings
+    assert len(warnings) == bool(old)
+    assert old in "".join(warnings)
 
 
 def test_the_provenance_goes_into_the_record() -> None:
@@ -119,7 +136,7 @@ def test_the_provenance_goes_into_the_record() -> None:
         "lop_method": "doppler",
         "lop_posture": "supine",
         "lop_cuff_width_cm": 13.5,
-        "lop_at": "2026-03-01T10:00:00+00:00",
+        "lop_at": "2026-03-02T09:00:00+00:00",
         "lop_by": "JD",
     }
     assert LopMethod(" Doppler") is LopMethod.DOPPLER
@@ -218,6 +235,10 @@ def test_a_protocol_of_another_limb_is_refused() -> None:
     assert "knee-oa is for the leg, not for the arm" in refusal(KNEE, limb=Limb.ARM, lop={"limb": Limb.ARM}).text
 
 
+def when(at: datetime) -> str:
+    return f"{at.astimezone():%Y-%m-%d from %H:%M %Z}"
+
+
 def ago(*hours: float) -> list[datetime]:
     return [NOW - timedelta(hours=h) for h in hours]
 
@@ -226,6 +247,12 @@ def test_the_weekly_limit_is_kept() -> None:
     three, four = ago(30, 80, 167), ago(30, 80, 130, 167)
     refused = refusal(BFR, earlier_utc=three)
     assert (refused.value, refused.limit, refused.unit) == (3.0, 3.0, "sessions")
+    assert "a session counts once its cuff was at its target" in refused.text
+    assert refused.text.endswith(f"the next may be on {when(NOW + timedelta(hours=1))}"), (
+        "when the oldest is a week old"
+    )
+    five = refusal(OCCLUSION, earlier_utc=ago(30, 80, 130, 140, 167))
+    assert five.text.endswith(when(NOW + timedelta(hours=28))), "when fewer than four are left"
     assert made(BFR, earlier_utc=ago(30, 80, 168)).warnings == ()
     assert "seasoned people only" in made(OCCLUSION, earlier_utc=three).warnings[0]
     assert refusal(OCCLUSION, earlier_utc=four).limit == 4.0
@@ -233,6 +260,7 @@ def test_the_weekly_limit_is_kept() -> None:
 
 def test_the_hours_between_two_sessions_are_kept() -> None:
     assert (refusal(KNEE, earlier_utc=ago(35.9)).limit, refusal(KNEE, earlier_utc=ago(35.9)).unit) == (36.0, "h")
+    assert refusal(KNEE, earlier_utc=ago(35.0, 200.0)).text.endswith(when(NOW + timedelta(hours=1)))
     assert made(KNEE, earlier_utc=ago(36.0)).warnings == ()
     assert made(KNEE, earlier_utc=[NOW + timedelta(hours=1)]).warnings == ()  # a clock that was set back
 

@@ -290,3 +290,15 @@ def test_migrations_from_every_version(path: Path, origin: Origin, monkeypatch: 
     assert journal._db.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS) + 1
     assert journal._db.execute("SELECT count(*) FROM later").fetchone()[0] == 0
     journal.close()
+
+
+def test_only_sessions_in_which_a_cuff_came_to_its_target_are_recalled(path: Path, origin: Origin) -> None:
+    """For the weekly limit: not one that tripped while inflating, but one whose second set never came."""
+    journal = Journal(path, origin)
+    started, counts, ended = EventKind.STARTED, EventKind.INFLATION, EventKind.SESSION_ENDED
+    story = [(started, "S-1"), (ended, ""), (started, "S-2"), (counts, ""), (counts, ""), (ended, ""), (started, "S-3"),
+             (EventKind.SET_BEGAN, ""), (started, "S-4")]  # fmt: skip
+    for kind, code in story:
+        stored(journal, Happened(kind, 1.0, Phase.INFLATING, None, {"code": code, "protocol": "p"}))
+    assert [(one.code, one.protocol) for one in journal.recall().began] == [("S-3", "p"), ("S-2", "p")]
+    journal.close()

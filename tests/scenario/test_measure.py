@@ -340,7 +340,7 @@ def test_a_trip_on_its_way_to_empty(lived: Lived) -> None:
     lived.outputs = (HELD,)
     plant.vent_open = plant.dump_open = plant.vent_is_open = plant.dump_is_open = False
     lived.ticks(10, 100.0)
-    lived.tell(EventKind.TRIP, 0, rule="over_pressure")
+    lived.tell(EventKind.TRIP, 0, rule="over_pressure", text="cuff 1 at 260 mmHg")
     lived.tell(EventKind.ALARM_RAISED, 0, condition="over_pressure", priority="high")
     lived.go(Phase.FAULT)
     lived.outputs = (VENTED,)
@@ -358,6 +358,7 @@ def test_a_trip_on_its_way_to_empty(lived: Lived) -> None:
             "rule": "over_pressure",
             "cuff": 1,
             "at_s": pytest.approx(tripped_at_s - 100.0),
+            "text": "cuff 1 at 260 mmHg",
             "vent_commanded_after_s": 0.0,
             "vent_open_after_s": 0.02,
             "below_15_after_s": 1.02,

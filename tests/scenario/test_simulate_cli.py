@@ -316,6 +316,14 @@ def test_without_json_it_is_said_for_a_person(capsys: pytest.CaptureFixture[str]
     assert "simulated bench and limb" in out
 
 
+def test_a_trip_is_said_in_its_own_sentence_and_no_line_ends_in_blanks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["simulate", SHORT, "--fault", "a_unplugged@working+1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (told,) = [line for line in lines if line.startswith("tripped after") and " by " in line]
+    assert told.endswith("by stale_sample: cuff 1: no reading of sensor A for 100 ms: check sensor and bus")
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
 @pytest.mark.slow
 def test_unregulated_at_80_percent_completes(simulate: Simulate) -> None:
     """The preset on the default limb, closed at target and left: devices on people do no better (Swain 2025)."""
