@@ -86,6 +86,9 @@ def live(seed):
             quoted_ms = message[5] if message[1] == wire.WELCOME else message[3]
         outputs = [(channel.duty, channel.flags) for channel in one.outputs]
         print(one.state, one.trip_reason, one.refusal, one.replayed, outputs, hexlify(sent).decode())
+    last = guard.Guard(7, 1, now_ms)
+    last.on_bytes(wire.hello(1, 9) + wire.maintenance(2, 7, now_ms & 0x3FFFFFFF), now_ms)
+    print(last.state, hexlify(last.take_bytes()).decode())
 
 
 print("golden frames:", golden(sys.argv[1]))
