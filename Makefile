@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -q --no-header -n $(CORES) --dist worksteal
 # The safety core is gated by its own unit tests alone: branch coverage makes a tick several times slower. What throws
 # anything at it, or drives it over whole plants, runs without.
 LOOSE := tests/core/test_safety_any_input.py tests/core/test_safety_plants.py
-GATED := tests/core tests/firmware_bridge/test_guard.py tests/firmware_bridge/test_wire.py
+GATED := tests/core $(addprefix tests/firmware_bridge/, test_guard.py test_wire.py test_board.py test_pressure.py)
 
 .PHONY: demo test sweep unit check docs pictures bench clean
 

@@ -26,7 +26,7 @@ def micropython() -> list[str]:
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
-    return [sys.executable, "-m", "micropython_unix"]
+    return [sys.executable, "-c", "import sys; from micropython_unix import main; sys.exit(main())"]
 
 
 def printed(command: list[str], *words: str) -> list[str]:
