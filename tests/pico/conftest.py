@@ -84,7 +84,7 @@ class Pico:
         (self.world / f"b{cuff}").unlink()
 
     def say(self, name: str, there: bool) -> None:
-        """One of the world's conditions: `estop`, `hang`, `broken`."""
+        """One of the world's conditions: `estop`, `hang`, `broken`, `reset`."""
         if there:
             self._put(name, "1")
         else:
@@ -143,8 +143,7 @@ class Pico:
 
     def reset(self) -> None:
         """As a person or `mpremote reset` does."""
-        self.kill()
-        self.process = None
+        self.say("reset", True)
 
     def end(self) -> None:
         self._over.set()
@@ -163,6 +162,10 @@ class Pico:
             if not self._powered.is_set():
                 continue
             process = self.process
+            if (self.world / "reset").exists():
+                (self.world / "reset").unlink()
+                self.kill()
+                process = None
             if process is None or process.poll() not in (None, *IN_CONSOLE):
                 self._start()
             elif (fed_us := self._fed_us()) is not None and time.monotonic() - fed_us / 1e6 > WATCHDOG_S:
@@ -183,6 +186,7 @@ class Pico:
                 start_new_session=True,
             )
         self.starts += 1
+        self._put("pid", str(self.process.pid))
 
     def _fed_us(self) -> int | None:
         try:

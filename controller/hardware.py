@@ -1,0 +1,15 @@
+"""Hardware of a bench of wires, out of its settings. Part of the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from firmware_bridge.link import HostLink
+from firmware_bridge.serial_transport import SerialTransport
+
+from .settings import PicoGuardSettings
+
+
+def pico_link(pico: PicoGuardSettings, nonce: Callable[[], int], channels: int) -> HostLink:
+    """The link to a guard board. Opens nothing that would wait: until its port is there, the link's fault says so."""
+    return HostLink(SerialTransport(pico.port, pico.baud), nonce, channels)
