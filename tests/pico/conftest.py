@@ -34,15 +34,7 @@ WATCHDOG_S = 0.2
 IN_CONSOLE = (0, 1)  # how `main.py` ends where a board shows its console: left its loop, or could not begin
 WITHIN_S = 20.0  # for what takes a second: the machine may be busy
 MICROPYTHON = "import sys; from micropython_unix import main; sys.exit(main())"
-MAIN = """
-import sys
-from firmware_bridge.firmware.pico_main import main
-try:
-    main()
-except Exception as error:
-    sys.print_exception(error, sys.stderr)
-    sys.exit(1)
-"""
+MAIN = "from firmware_bridge.firmware.pico_main import main\nmain()\n"
 
 PUMP1, ENABLE1, VENT1, DUMP1 = 2, 3, 6, 7  # as DEFAULTS of pico_main has them
 HEARTBEAT = 14
@@ -60,6 +52,7 @@ class Pico:
         self.port = folder / "port"
         self.starts = 0
         self.starved = 0
+        self.with_console = False  # else the process ends where a board shows its console
         self.process: subprocess.Popen[bytes] | None = None
         self._said = folder / "said"
         self._master = self._slave = -1
@@ -174,10 +167,15 @@ class Pico:
 
     def _start(self) -> None:
         (self.world / "fed").unlink(missing_ok=True)
-        environ = os.environ | {"MICROPYPATH": f"{STAND_IN}:.frozen", "WORLD": str(self.world)}
+        environ = os.environ | {
+            "MICROPYPATH": f"{self.flash}:{STAND_IN}:.frozen",
+            "WORLD": str(self.world),
+            "FLASH": str(self.flash),
+            "CONSOLE": "1" if self.with_console else "",
+        }
         with self._said.open("ab") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", MICROPYTHON, "main.py"],
+                [sys.executable, "-c", MICROPYTHON, str(STAND_IN / "boot.py")],
                 cwd=self.flash,
                 env=environ,
                 stdin=self._master,

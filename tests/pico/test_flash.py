@@ -11,6 +11,7 @@ import sys
 import time
 import tty
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,33 @@ def test_a_board_gets_the_firmware_and_its_wiring_and_answers_with_its_version(
     for source in (HERE.parents[1] / "firmware_bridge" / "firmware").glob("*.py"):
         assert (pico.flash / "firmware_bridge" / "firmware" / source.name).read_text() == source.read_text()
     until(lambda: pico.lines().get(16) is not None, "its heartbeat is where the wiring has it")
+
+
+def test_the_real_mpremote_flashes_a_board(
+    pico: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a console of the test's, which speaks as MicroPython's raw one does."""
+    needed_mpremote()
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    make_old(pico)
+    pico.with_console = True
+    plugged(pico)
+    (tmp_path / "bench.json").write_text('{"heartbeat": 16}')
+    assert main(["flash", "--port", str(pico.port), "--board", str(tmp_path / "bench.json")]) == 0
+    assert "the board answers: firmware" in capsys.readouterr().out
+    assert pico.starts == 2
+    for source in (HERE.parents[1] / "firmware_bridge" / "firmware").glob("*.py"):
+        assert (pico.flash / "firmware_bridge" / "firmware" / source.name).read_text() == source.read_text()
+    assert (pico.flash / "main.py").read_text() == flashing.MAIN
+    assert pico.lines().get(16) is not None
+
+
+def needed_mpremote() -> None:
+    if find_spec("mpremote") is None:
+        message = "mpremote is not installed: this test needs it (pip install mpremote)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 def test_a_board_that_is_no_guard_yet(pico: Any, capsys: pytest.CaptureFixture[str]) -> None:
