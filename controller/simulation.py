@@ -16,6 +16,7 @@ from firmware_bridge.sensors.abp2 import Abp2
 from firmware_bridge.simulated.bus import Abp2Device, SimulatedBus
 from firmware_bridge.simulated.guard import PassClock, SimulatedGuard
 from firmware_bridge.simulated.limb import SimulatedLimb
+from firmware_bridge.simulated.pico import SimulatedPico
 from firmware_bridge.simulated.plant import Cuff, PlantSettings, arm_settings, plant_settings
 
 from .control import Hardware
@@ -56,8 +57,10 @@ def simulated_bench(
     lop_mmhg: float,
     seed: int,
     places: tuple[tuple[int, int], ...],
+    guard_kind: str = "gpio",
 ) -> SimulatedBench:
-    """`places`: bus number and address of each cuff's sensor A, one or two."""
+    """`places`: bus number and address of each cuff's sensor A, one or two. `guard_kind`: whose pass it is, that of the
+    guard process (`gpio`) or that of a board (`pico`)."""
     start_s = now()
     clock = PassClock(start_s)
     limbs = tuple([SimulatedLimb(plant, f"{seed}/{index}", lop_mmhg) for index in range(len(places))])
@@ -72,7 +75,11 @@ def simulated_bench(
         b_buses.append(bus)
         b_devices.append(device)
         b_sensors.append(Abp2(bus, B_ADDRESS, f"sensor B of cuff {index + 1}"))
-    guard = SimulatedGuard(cuffs, b_sensors, clock, seed, start_s=start_s)
+    guard = (
+        SimulatedPico(cuffs, b_sensors, b_buses, clock, seed, start_s=start_s)
+        if guard_kind == "pico"
+        else SimulatedGuard(cuffs, b_sensors, clock, seed, start_s=start_s)
+    )
 
     numbered: dict[int, SimulatedBus] = {}
     a_buses, a_devices, a_sensors = [], [], []

@@ -32,6 +32,7 @@ def simulate(
     limb: Annotated[str, choice("--limb", ("leg", "arm"))] = "leg",
     cuffs: Annotated[int, whole_number("--cuffs", 1, 2, help="one or two")] = 1,
     seed: Annotated[int, whole_number("--seed", 0, 2**32 - 1, help="of every source of noise")] = 1,
+    guard: Annotated[str, choice("--guard", ("gpio", "pico"), help="the guard process's pass, or a board's")] = "gpio",
     regulator: Annotated[str, choice("--regulator", ("on", "off"), help="off: closed at target and left")] = "on",
     plant: Annotated[list[str], typer.Option("--plant", metavar="KEY=VALUE", help="see --list-plant")] = [],  # noqa: B006
     fault: Annotated[
@@ -68,7 +69,7 @@ def simulate(
         raise Refused(str(error) if str(error).startswith("--") else f"--plant {error}") from None
     scenario = Scenario(
         named(protocol, protocols), lop, percent_lop, Limb(limb), cuffs, seed, regulator == "on", given, faults,
-        trace=trace,
+        trace=trace, guard=guard,
     )  # fmt: skip
     try:
         result = _with_progress(scenario, run_scenario) if _watched(as_json) else run_scenario(scenario)

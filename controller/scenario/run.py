@@ -65,6 +65,7 @@ class Scenario:
     tick_hz: int = 100
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
     trace: Path | None = None
+    guard: str = "gpio"  # or "pico"
 
 
 class Disk(Journal):
@@ -96,7 +97,9 @@ class Lived:
         self.tick_s = 1.0 / scenario.tick_hz
         plant = plant_of(scenario.limb, scenario.plant)
         places = tuple((1 + index, 0x28) for index in range(scenario.cuffs))
-        self.bench: SimulatedBench = simulated_bench(loop.time, plant, scenario.lop_mmhg, scenario.seed, places)
+        self.bench: SimulatedBench = simulated_bench(
+            loop.time, plant, scenario.lop_mmhg, scenario.seed, places, scenario.guard
+        )
         self.measure = Measure(self.bench.cuffs, self.bench.cuffs, self.tick_s)
         began = loop.time()
 

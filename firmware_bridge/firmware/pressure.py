@@ -12,7 +12,7 @@ GOOD = 0x40
 COUNTS_MIN = 1677722  # 10 % of 2**24
 COUNTS_MAX = 15099494  # 90 %
 COUNTS_SPAN = COUNTS_MAX - COUNTS_MIN
-LOWEST_DMMHG = -200  # a gauge that says less is broken [J]
+LOWEST_DMMHG = 200  # below zero: a gauge that says less is broken [J]
 SPANS = {  # full scale in 1/10000 mmHg of the order codes that cover a cuff
     "600MG": 4500369,
     "060KG": 4500369,
@@ -42,6 +42,7 @@ class Abp2:
         self._i2c = i2c
         self._address = address
         self._span = SPANS[part]
+        self._floor = COUNTS_MIN - LOWEST_DMMHG * 1000 * COUNTS_SPAN // self._span
         self._zero_dmmhg = zero_dmmhg
         self._frame = bytearray(7)
         self._started = False
@@ -65,11 +66,10 @@ class Abp2:
     def _dmmhg(self):
         frame = self._frame
         counts = frame[1] << 16 | frame[2] << 8 | frame[3]
-        if frame[0] != GOOD or counts > COUNTS_MAX:
+        # Zero counts with a good status are a latch-up of this series; they are far below the floor.
+        if frame[0] != GOOD or not self._floor <= counts <= COUNTS_MAX:
             return NO_READING
-        # Zero counts with a good status are a latch-up of this series; they are far below LOWEST_DMMHG.
-        b_dmmhg = ((counts - COUNTS_MIN) * self._span // (COUNTS_SPAN * 100) + 5) // 10
-        return b_dmmhg - self._zero_dmmhg if b_dmmhg >= LOWEST_DMMHG else NO_READING
+        return ((counts - COUNTS_MIN) * self._span // (COUNTS_SPAN * 100) + 5) // 10 - self._zero_dmmhg
 
 
 class Mpx5050:

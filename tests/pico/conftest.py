@@ -55,6 +55,9 @@ class Pico:
         self.with_console = False  # else the process ends where a board shows its console
         self.process: subprocess.Popen[bytes] | None = None
         self._said = folder / "said"
+        self._changes: list[tuple[float, str, int]] = []
+        self._levels: dict[int, int] = {}
+        self._read_to = self._looked_to = 0
         self._master = self._slave = -1
         self._powered = threading.Event()
         self._over = threading.Event()
@@ -90,14 +93,27 @@ class Pico:
 
     def changes(self) -> list[tuple[float, str, int]]:
         """Every change of a line since the first start: seconds of the monotonic clock, GPIO, value."""
-        rows = [line.split() for line in (self.world / "lines").read_text().splitlines()]
-        return [(int(at_us) / 1e6, gpio, int(value)) for at_us, gpio, value in rows]
+        path = self.world / "lines"
+        if path.exists():
+            with path.open("rb") as file:
+                file.seek(self._read_to)
+                whole = file.read().rpartition(b"\n")[0]
+            if whole:
+                self._read_to += len(whole) + 1
+                rows = [line.split() for line in whole.decode().splitlines()]
+                self._changes += [(int(at_us) / 1e6, gpio, int(value)) for at_us, gpio, value in rows]
+        return self._changes
 
     def lines(self) -> dict[int, int]:
         """How the lines are driven; a board without a running process drives none."""
         if self.process is None or self.process.poll() is not None:
             return {}
-        return {int(gpio): value for _, gpio, value in self.changes() if gpio.isdigit()}
+        changes = self.changes()
+        for _, gpio, value in changes[self._looked_to :]:
+            if gpio.isdigit():
+                self._levels[int(gpio)] = value
+        self._looked_to = len(changes)
+        return dict(self._levels)
 
     @property
     def vented(self) -> bool:
