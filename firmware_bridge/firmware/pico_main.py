@@ -101,7 +101,8 @@ def _check_pins(whole):
 
 
 class UsbSerial:
-    """The USB console as bytes. Nothing of it waits: a byte is read only when there is one."""
+    """The USB console as bytes. Nothing of it waits: one byte is read only when there is one, and written only when
+    there is room for one. More at once would wait half a second for a host that does not read."""
 
     def __init__(self) -> None:
         from select import POLLIN, POLLOUT, poll
@@ -113,6 +114,7 @@ class UsbSerial:
         self._readable.register(stdin, POLLIN)
         self._writable = poll()
         self._writable.register(stdout, POLLOUT)
+        self._rest = b""
 
     def read(self) -> bytes:
         read: list = []  # type: ignore[type-arg]
@@ -124,10 +126,18 @@ class UsbSerial:
         return b"".join(read)
 
     def ready(self) -> bool:
-        return bool(self._writable.poll(0))
+        """Whether what was written last is gone."""
+        if self._rest:
+            self.write(b"")
+        return not self._rest
 
     def write(self, data: bytes) -> None:
-        self._out.write(data)
+        data = self._rest + data
+        at = 0
+        while at < len(data) and self._writable.poll(0):
+            self._out.write(data[at : at + 1])
+            at += 1
+        self._rest = data[at:]
 
 
 class UartSerial:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import sys
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from firmware_bridge.firmware import pico_main
 from firmware_bridge.firmware.guard import TICKS
-from firmware_bridge.firmware.pico_main import UartSerial, read_settings, settings
+from firmware_bridge.firmware.pico_main import UartSerial, UsbSerial, read_settings, settings
 
 WRONG: dict[str, tuple[Any, str]] = {
     "no object": ([], "bench.json: must be an object"),
@@ -81,6 +82,68 @@ def test_a_uart_that_has_nothing_gives_no_bytes() -> None:
     assert port.ready()
     port.write(b"x")
     assert written == [b"x"]
+
+
+class Console:
+    """`select.poll`, `sys.stdin` and `sys.stdout` of a board; its host has sent something and has room for so much."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent = b""
+        self.room = 0
+        self.written: list[bytes] = []
+        self.buffer = self
+        monkeypatch.setattr("select.poll", lambda: Polled(self))
+        monkeypatch.setattr("sys.stdin", self)
+        monkeypatch.setattr("sys.stdout", self)
+
+    def read(self, count: int) -> bytes:
+        assert count == 1
+        assert self.sent, "it would wait"
+        one, self.sent = self.sent[:1], self.sent[1:]
+        return one
+
+    def write(self, data: bytes) -> None:
+        assert len(data) <= self.room, "it would wait"
+        self.room -= len(data)
+        self.written.append(data)
+
+
+class Polled:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._for = 0
+
+    def register(self, _: object, what: int) -> None:
+        self._for = what
+
+    def poll(self, timeout_ms: int) -> list[int]:
+        assert timeout_ms == 0
+        is_ready = self._console.sent if self._for == select.POLLIN else self._console.room
+        return [1] if is_ready else []
+
+
+def test_the_console_is_read_without_waiting_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(monkeypatch)
+    port = UsbSerial()
+    assert port.read() == b""
+    console.sent = b"\x00\x03" * 200
+    assert port.read() == b"\x00\x03" * 128
+    assert port.read() == b"\x00\x03" * 72
+
+
+def test_the_console_takes_what_there_is_room_for_and_the_rest_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(monkeypatch)
+    port = UsbSerial()
+    assert port.ready()
+    console.room = 3
+    port.write(b"status")
+    assert b"".join(console.written) == b"sta"
+    assert not port.ready()
+    console.room = 2
+    assert not port.ready()
+    console.room = 9
+    assert port.ready()
+    assert b"".join(console.written) == b"status"
 
 
 # --- the loop ----------------------------------------------------------------------------------------------------

@@ -60,6 +60,7 @@ class Pico:
         self._read_to = self._looked_to = 0
         self._master = self._slave = -1
         self._powered = threading.Event()
+        self._lock = threading.Lock()  # who starts and kills
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True)
         self.world.mkdir()
@@ -134,8 +135,9 @@ class Pico:
 
     def unplug(self) -> None:
         """Cable out: the board is off and its port gone."""
-        self._powered.clear()
-        self.kill()
+        with self._lock:
+            self._powered.clear()
+            self.kill()
         self.port.unlink()
         os.close(self._master)
         os.close(self._slave)
@@ -156,30 +158,32 @@ class Pico:
 
     def end(self) -> None:
         self._over.set()
-        if self._powered.is_set():
-            self.unplug()
         if self._thread.is_alive():
             self._thread.join(5.0)
+        if self._powered.is_set():
+            self.unplug()
 
     def said(self) -> str:
         """What MicroPython wrote on its standard error."""
         return self._said.read_text() if self._said.exists() else ""
 
     def _live(self) -> None:
-        """Start it while there is power, again when it has reset; starve it as its watchdog would."""
+        """Start it while there is power, again when it has reset; reset it as its watchdog would."""
         while not self._over.wait(0.01):
-            if not self._powered.is_set():
-                continue
-            process = self.process
-            if (self.world / "reset").exists():
-                (self.world / "reset").unlink()
-                self.kill()
-                process = None
-            if process is None or process.poll() not in (None, *IN_CONSOLE):
-                self._start()
-            elif (fed_us := self._fed_us()) is not None and time.monotonic() - fed_us / 1e6 > WATCHDOG_S:
-                self.starved += 1
-                self.kill()
+            with self._lock:
+                if self._powered.is_set():
+                    self._look()
+
+    def _look(self) -> None:
+        if (self.world / "reset").exists():
+            (self.world / "reset").unlink()
+            self.kill()
+            self._start()
+        elif self.process is None or self.process.poll() not in (None, *IN_CONSOLE):
+            self._start()
+        elif (fed_us := self._fed_us()) is not None and time.monotonic() - fed_us / 1e6 > WATCHDOG_S:
+            self.starved += 1
+            self.kill()
 
     def _start(self) -> None:
         (self.world / "fed").unlink(missing_ok=True)
