@@ -156,6 +156,7 @@ def test_unplugged_it_is_in_fault_in_the_tick_that_finds_out(pico: Any) -> None:
     assert lived.ticks_to_fault == 1
     assert "check its cable" in lived.rule
     assert lived.empty_at_s - lived.did_at_s < 3.0
+    print(f"unplugged: FAULT in the next tick, empty after {lived.empty_at_s - lived.did_at_s:.2f} s")
 
 
 def test_plugged_in_again_nothing_inflates_until_a_person_has_reset(pico: Any) -> None:
