@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -q --no-header -n $(CORES) --dist worksteal
 LOOSE := tests/core/test_safety_any_input.py tests/core/test_safety_plants.py
 GATED := tests/core $(addprefix tests/firmware_bridge/, test_guard.py test_wire.py test_board.py test_pressure.py)
 
-.PHONY: demo test sweep unit check docs pictures bench clean
+.PHONY: demo test sweep kill-test unit check docs pictures bench clean
 
 demo: $(STAMP)
 	$(BIN)/manchet demo
@@ -25,6 +25,12 @@ test: $(STAMP)
 # Longer campaigns: every preset at both rates, the regulator on its whole grid.
 sweep: $(STAMP)
 	$(PYTEST) -m sweep tests
+
+# Each way in which guard, controller, buses and supply can die, under pressure, in real time: about 25 minutes, on a
+# machine that does nothing else. Prints how long each took until pump and coils were off.
+KILLS ?= 200
+kill-test: $(STAMP)
+	MANCHET_KILLS=$(KILLS) $(BIN)/python -m pytest -q --no-header -n 0 -k round_and_round tests/process/test_guard_process.py
 
 # What depends on no broker, no clock and no second process: for a second Python.
 unit: $(STAMP)

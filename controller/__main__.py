@@ -1,8 +1,9 @@
 """Where `manchet` and `python -m controller` begin.
 
-`safe` comes first and with the standard library only: it must work when nothing else does. Verbs without an option and
-`run --config FILE` come before the command line is built too: `stop` should not wait for it, and the control process
-should carry nothing of it. Every other form of them, `--help` and mistakes included, is the command line's.
+`safe` and `lines-low` come first and with the standard library only: they must work when nothing else does. Verbs
+without an option and `run`, `guard` or `world --config FILE` come before the command line is built too: `stop` should
+not wait for it, and the processes it makes should carry nothing of it. Every other form of them, `--help` and mistakes
+included, is the command line's.
 """
 
 from __future__ import annotations
@@ -18,15 +19,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from .cli.safe import safe
 
         return safe()
+    if words == ["lines-low"]:
+        from .cli.lines import lines_low
+
+        return lines_low()
     if len(words) == 1:
         from .cli.say import PLAIN_VERBS, say_plainly
 
         if words[0] in PLAIN_VERBS:
             return say_plainly(words[0])
-    if len(words) == 3 and words[:2] == ["run", "--config"]:
-        from .cli.serve import serve
+    if len(words) == 3 and words[1] == "--config":
+        from .cli.serve import SERVICES, serve
 
-        return serve(words[2])
+        if words[0] in SERVICES:
+            return serve(words[0], words[2])
     from .cli.app import execute
 
     return execute(words)

@@ -28,7 +28,7 @@ import msgspec
 
 from firmware_bridge.firmware import wire
 
-from . import __version__
+from . import __version__, hardware
 from .bedside.lock import BenchLock, BenchTaken
 from .bedside.notify import Notifier
 from .bedside.paths import FolderRefused, control_socket, make_private, runtime_folder, state_folder
@@ -50,6 +50,7 @@ from .record.writer import JournalThread
 from .settings import Settings, load, read_password
 from .simulation import Patient, SimulatedBench, plant_of, simulated_bench
 from .tomlfile import BadInput
+from .wires import WiredBench, wired_bench
 
 STOP_WITHIN_S: Final = 8.0  # how long the end of the process waits for empty
 GONE_WITHIN_S: Final = 1.6  # of the publisher, once the cuff is empty
@@ -92,14 +93,15 @@ class Service:
         recalled = journal.recall()
         self.journal = JournalThread(journal, time.time, speed)
         self.publisher = _publisher(settings, origin, self.journal, speed)
-        self.bench = _simulated(settings, loop)
+        self.bench = _bench(settings, loop, place.socket.parent)
         self.report = SessionReport(origin, __version__, self._deliver)
         limits = settings.core_limits()
         core = CoreSettings(Bench(limits, settings.require_panel), settings.core_regulator())
         self._calibration = calibration_notices(settings)
         self._broken = (Notice("boot_fault", detail=recalled.broken),) if recalled.broken else ()
         self.socket = CommandSocket(place.socket, self._submit, speed)
-        watchers = (Patient(self.bench.limbs).after, self.report.after, *((watch,) if watch is not None else ()))
+        moving = (Patient(self.bench.limbs).after,) if self.bench.limbs else ()
+        watchers = (*moving, self.report.after, *((watch,) if watch is not None else ()))
         self.control = Control(
             loop,
             self.bench.hardware,
@@ -293,12 +295,20 @@ def _publisher(settings: Settings, origin: Origin, outbox: Outbox, speed: float)
     return Publisher(broker, origin, outbox, speed)
 
 
+def _bench(settings: Settings, loop: asyncio.AbstractEventLoop, runtime: Path) -> SimulatedBench | WiredBench:
+    """What control drives: all of it in this process, or wires to a guard and to sensors."""
+    return (
+        _simulated(settings, loop) if settings.guard.kind == "simulated" else wired_bench(settings, runtime, loop.time)
+    )
+
+
 def _simulated(settings: Settings, loop: asyncio.AbstractEventLoop) -> SimulatedBench:
     simulated = settings.simulated
-    assert simulated is not None  # settings.load saw to it: the only kind of guard there is so far
-    places = tuple(cuff.sensor.place for cuff in settings.cuffs)
+    assert simulated is not None  # settings.load saw to it
+    sensors = tuple(cuff.sensor for cuff in settings.cuffs)
+    sensors_b = tuple(cuff.sensor_b for cuff in settings.cuffs)
     plant = plant_of(simulated.limb, simulated.plant)
-    return simulated_bench(loop.time, plant, simulated.lop_mmhg, simulated.seed, places)
+    return simulated_bench(loop.time, plant, simulated.lop_mmhg, simulated.seed, sensors, sensors_b)
 
 
 def boot_state(cuffs: int, core: CoreSettings, now_s: float, recalled: Recalled) -> CoreState:
@@ -346,6 +356,7 @@ def run(config: Path) -> int:
     """Serve the bench of this file until SIGTERM or Ctrl-C. Returns the exit code; complaints are one line."""
     try:
         settings = load(config)
+        hardware.check(settings, config)
         check_plant(settings, config)
         runtime, state = make_private(runtime_folder()), state_folder()
         journal = Path(settings.journal) if settings.journal is not None else state / f"{settings.bench_id}.sqlite"

@@ -194,7 +194,9 @@ class Control:
         taken: tuple[Sample, ...] = ()
         if self._started[cuff]:
             try:
-                taken = (seam.sample(sensor.read(now_s)),)
+                reading = sensor.read(now_s)
+                if reading is not None:  # one slower than a tick has nothing new; `stale_sample` counts on
+                    taken = (seam.sample(reading),)
             except SensorFault as fault:
                 taken = (seam.no_sample(now_s, str(fault)),)
         try:

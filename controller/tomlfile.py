@@ -24,6 +24,7 @@ _UNITS: Final = {
     "_mmhg": "mmHg",
     "_percent_1rm": "% of 1RM",
     "_hz": "Hz",
+    "_v": "V",
     "_ml": "mL",
     "_cm": "cm",
     "_l_min": "L/min",

@@ -25,17 +25,23 @@ class Reading:
 
 
 class Sensor(Protocol):
-    """A pressure sensor that converts while others work: start a conversion, read the one started before."""
+    """A pressure sensor that converts while others work: once a tick `read` the conversion started before, then `start`
+    the next. One that is slower than the tick says so with None, and bounds by itself how often: whoever drives it then
+    has nothing new, and no fault either."""
 
     name: str
     low_mmhg: float
     high_mmhg: float  # full scale
 
     def start(self, now_s: float) -> None:
-        """Begin a conversion. Raises SensorFault when the device does not take the command."""
+        """Begin a conversion; one that is under way goes on. Raises SensorFault when the device does not take it."""
 
-    def read(self, now_s: float) -> Reading:
-        """The conversion started before. Raises SensorFault: busy, not started, status, saturation, bus error."""
+    def read(self, now_s: float) -> Reading | None:
+        """The conversion started before; None while it is under way, as long as its datasheet allows for.
+
+        Raises:
+            SensorFault: not started, takes too long, status, saturation, bus error.
+        """
 
 
 class I2CBus(Protocol):

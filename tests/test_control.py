@@ -35,15 +35,19 @@ class Sensor:
         self.reads: list[float] = []
         self.fails: set[str] = set()
         self.bug: Exception | None = None
+        self.converts_for = 0  # more ticks
 
     def start(self, now_s: float) -> None:
         if "start" in self.fails:
             raise SensorFault("A: does not acknowledge")
         self.starts.append(now_s)
 
-    def read(self, now_s: float) -> Reading:
+    def read(self, now_s: float) -> Reading | None:
         if self.bug is not None:
             raise self.bug
+        if self.converts_for:
+            self.converts_for -= 1
+            return None
         if "read" in self.fails:
             raise SensorFault("A: busy")
         self.reads.append(now_s)
@@ -184,6 +188,25 @@ def test_a_bug_with_the_link_dead_still_ends(live: Live) -> None:
         await stand.run(0.5)
         assert isinstance(stand.control.failed.exception(), OSError)
         assert stand.control.ticks == 5
+
+    live(test)
+
+
+def test_a_conversion_slower_than_a_tick_is_no_fault_and_one_that_never_ends_a_stale_sample(live: Live) -> None:
+    async def test(stand: Stand) -> None:
+        await stand.run(0.2)
+        for _ in range(20):
+            stand.sensor.converts_for = 1
+            await stand.run(0.02)
+        assert stand.control.state.session.phase is Phase.IDLE
+        assert "stale_sample" not in stand.conditions()
+        assert not isnan(stand.control.state.seen[0].a_mmhg)
+        stand.sensor.converts_for = 100
+        await stand.run(0.07)
+        assert "stale_sample" not in stand.conditions()
+        await stand.run(0.03)
+        assert isnan(stand.control.state.seen[0].a_mmhg), "never an old number"
+        assert "stale_sample" in stand.conditions()
 
     live(test)
 

@@ -74,11 +74,9 @@ def bench(tmp_path: Path, text: str) -> Path:
         ("[simulated]", "[simulated]\n[mqtt]\nport = 0", "mqtt.port = 0: must be a whole number from 1 to 65535"),
         ("[simulated]", "[simulated]\n[mqtt]\nhost = 'a b'", 'mqtt.host = "a b": must be a host name or an address'),
         ("[simulated]", "[simulated]\n[mqtt]\npassword_file = 'p'", "mqtt.username: must be given"),
-        (
-            "[simulated]",
-            "[[cuffs]]\nsensor = { bus = 1 }\n[simulated]",
-            "cuffs[2].sensor.address = 40: must be another than that of cuffs[1] on the same bus",
-        ),
+        ("0x28", "0x28, divider = true", 'cuffs[1].sensor.divider: must be left out unless kind = "mpx5050"'),
+        ("0x28", "0x28, supply_v = 5", 'cuffs[1].sensor.supply_v: must be left out unless kind = "mpx5050"'),
+        ("0x28", "0x28, supply_v = 3.3", "cuffs[1].sensor.supply_v = 3.3: must be a number from 4.75 to 5.25 V"),
         (
             "[simulated]",
             "[[cuffs]]\nsensor = { bus = 2 }\n[[cuffs]]\nsensor = { bus = 3 }\n[simulated]",
@@ -93,6 +91,51 @@ def test_bad_bench_is_refused_in_one_line(tmp_path: Path, old: str, new: str, ex
         load(path)
     assert str(caught.value).startswith(f"{path}: {expected}")
     assert str(caught.value).isprintable()
+
+
+GPIO = """bench_id = "b1"
+[guard]
+kind = "gpio"
+gpio = { estop_gpio = 5, heartbeat_gpio = 26 }
+[[cuffs]]
+sensor = { bus = 1 }
+sensor_b = { bus = 3 }
+lines = { pump_gpio = 12, pump_enable_gpio = 13, vent_gpio = 16, dump_gpio = 17 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (", heartbeat_gpio = 26", "", "guard.gpio.heartbeat_gpio: must be given: a guard that hangs is vented by"),
+        (
+            "heartbeat_gpio = 26",
+            'without_heartbeat = "none needed"',
+            'guard.gpio.without_heartbeat = "none needed": must be',
+        ),
+        ("dump_gpio = 17", "dump_gpio = 12", "cuffs[1].lines.dump_gpio = 12: must be another than cuffs[1].lines.pump"),
+        ("= 26", "= 16", "guard.gpio.heartbeat_gpio = 16: must be another than cuffs[1].lines.vent_gpio: a line has"),
+        ("gpio = 5", "gpio = 13", "guard.gpio.estop_gpio = 13: must be another than cuffs[1].lines.pump_enable_gpio"),
+        (
+            "[[cuffs]]",
+            "[panel]\nbuzzer_gpio = 26\n[[cuffs]]",
+            "panel.buzzer_gpio = 26: must be another than guard.gpio.heartbeat_gpio: a line has one purpose",
+        ),
+    ],
+)
+def test_bad_lines_are_refused_in_one_line(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    assert old in GPIO
+    with pytest.raises(BadInput) as caught:
+        load(bench(tmp_path, GPIO.replace(old, new, 1)))
+    assert str(caught.value).partition(": ")[2].startswith(expected)
+
+
+def test_a_bench_without_heartbeat_has_to_say_the_sentence(tmp_path: Path) -> None:
+    sentence = 'without_heartbeat = "no patient will be on this bench"'
+    gpio = load(bench(tmp_path, GPIO.replace("heartbeat_gpio = 26", sentence))).guard.gpio
+    assert gpio is not None
+    assert gpio.heartbeat_gpio is None
+    assert load(bench(tmp_path, GPIO)).guard.gpio is not None
 
 
 @pytest.mark.parametrize("key", ["ceiling_mmhg", "limb_cap_arm_s", "limb_cap_leg_s", "exercise_cap_s"])

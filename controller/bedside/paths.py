@@ -81,9 +81,24 @@ def control_socket(folder: Path, bench_id: str) -> Path:
     return path
 
 
+def guard_socket(folder: Path, bench_id: str) -> Path:
+    """Where the bench's guard process listens. Raises FolderRefused where the path is too long for a socket."""
+    return control_socket(folder, f"{bench_id}.guard")
+
+
+def guard_lines(folder: Path, bench_id: str) -> Path:
+    """Where the bench's guard process says which lines it owns."""
+    return folder / f"{bench_id}.lines.json"
+
+
+def world_socket(folder: Path, bench_id: str) -> Path:
+    """Where the physics of a bench whose wires end in simulation listens. Raises FolderRefused as the others."""
+    return control_socket(folder, f"{bench_id}.world")
+
+
 def control_sockets(folders: list[Path]) -> Iterator[Path]:
     """Every command socket in these folders, alive or dead, in a stable order."""
-    return (path for path in _sockets(folders) if not path.name.endswith(".guard.sock"))
+    return (path for path in _sockets(folders) if "." not in path.stem)  # no bench's name has a dot in it
 
 
 def guard_sockets(folders: list[Path]) -> Iterator[Path]:

@@ -85,7 +85,7 @@ def check_config(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="a bench's settings, or a protocol")],
 ) -> int:
     """Check a bench's settings or a protocol, without starting anything."""
-    from .. import settings, tomlfile
+    from .. import hardware, settings, tomlfile
 
     table = tomlfile.read(file)
     if "bench_id" not in table and {"mode", "sources", "exercises"} & set(table):
@@ -94,6 +94,9 @@ def check_config(
         print("\n".join([f"{file}: can be used", *describe(load_protocol(file))]))
         return DONE
     bench = settings.load(file)
+    hardware.check(bench, file)
     cuffs = "1 cuff" if len(bench.cuffs) == 1 else f"{len(bench.cuffs)} cuffs"
     print(f"{file}: can be used: bench {bench.bench_id}, {cuffs}, {bench.guard.kind} guard, {bench.tick_hz} Hz")
+    for warning in hardware.warnings(bench):
+        print(f"warning: {warning}")
     return DONE

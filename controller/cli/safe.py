@@ -2,7 +2,8 @@
 
 Imports the standard library, the bedside client and (where a guard socket exists) the wire; no configuration. It goes
 down a list and says a line a step: trip the guards, say `stop` to the controllers, see that it is done, and kill a
-controller that does not answer, so that its lease lapses. Pressures are mmHg.
+controller that does not answer, so that its lease lapses; and drive low the lines that a dead guard has left.
+Pressures are mmHg.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Final
 from ..bedside.client import NoAnswer, NoService, ask, connect, watch
 from ..bedside.paths import control_sockets, guard_sockets, runtime_folders
 from ..bedside.peer import allowed, peer
+from .lines import bench_of, drive_low, lists
 
 EMPTY_MMHG: Final = 15.0  # core.limits has it too; nothing of core is imported here
 EMPTY_WITHIN_S: Final = 8.0
@@ -54,6 +56,10 @@ def safe(
         if not confirmed and path.stem not in guarded:
             say(f"{path}: {_kill(path)}")
         vented[path.stem] = confirmed or vented.get(path.stem, False)
+    for path in lists(folders):
+        if bench_of(path) not in guarded:  # its guard is gone, or does not answer and holds them
+            say(f"{path}: {drive_low(path)[1]}")
+            vented.setdefault(bench_of(path), False)  # low, and nobody knows how the cuff is
     if not vented:
         say("no bench found; if a cuff is under pressure, pull the cuff's coupling or press the stop button")
         return NONE_FOUND

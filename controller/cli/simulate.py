@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..scenario.run import Scenario
+    from ..settings import SensorKind
 
 PERCENT = (1.0, 100.0)
 LOP = (80.0, 330.0)
@@ -32,6 +33,9 @@ def simulate(
     limb: Annotated[str, choice("--limb", ("leg", "arm"))] = "leg",
     cuffs: Annotated[int, whole_number("--cuffs", 1, 2, help="one or two")] = 1,
     seed: Annotated[int, whole_number("--seed", 0, 2**32 - 1, help="of every source of noise")] = 1,
+    sensor: Annotated[
+        str, choice("--sensor", ("abp2", "mpr", "hsc", "xgzp6847d", "mpx5050"), help="family of each cuff's sensor A")
+    ] = "abp2",
     guard: Annotated[str, choice("--guard", ("gpio", "pico"), help="the guard process's pass, or a board's")] = "gpio",
     regulator: Annotated[str, choice("--regulator", ("on", "off"), help="off: closed at target and left")] = "on",
     plant: Annotated[list[str], typer.Option("--plant", metavar="KEY=VALUE", help="see --list-plant")] = [],  # noqa: B006
@@ -64,12 +68,12 @@ def simulate(
     given = {key: parse_number(f"--plant {key}", text, -1e6, 1e6) for key, text in pairs}
     try:
         plant_of(Limb(limb), given)
-        faults = tuple(parse(one, cuffs) for one in fault)
+        faults = tuple(parse(one, cuffs, cast("SensorKind", sensor)) for one in fault)
     except ValueError as error:
         raise Refused(str(error) if str(error).startswith("--") else f"--plant {error}") from None
     scenario = Scenario(
         named(protocol, protocols), lop, percent_lop, Limb(limb), cuffs, seed, regulator == "on", given, faults,
-        trace=trace, guard=guard,
+        cast("SensorKind", sensor), trace=trace, guard=guard,
     )  # fmt: skip
     try:
         result = _with_progress(scenario, run_scenario) if _watched(as_json) else run_scenario(scenario)

@@ -11,10 +11,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
+from random import Random
 from typing import TYPE_CHECKING, Final
 
 from ..core.model import Phase, Verb
 from ..core.step import Stepped
+from ..settings import SensorKind, SensorSettings
+from ..simulation import device_for
 
 if TYPE_CHECKING:
     from .run import Lived
@@ -31,6 +34,7 @@ class Fault:
     answer: str
     begin: Act
     end: Act
+    of_a: str = ""  # what of sensor A's device it sets: a family whose device has none of it has no such fault
 
 
 def _on(part: str, attribute: str, broken: object, sound: object) -> tuple[Act, Act]:
@@ -43,6 +47,11 @@ def _on(part: str, attribute: str, broken: object, sound: object) -> tuple[Act, 
         setattr(getattr(lived.bench, part)[cuff], attribute, sound)
 
     return begin, end
+
+
+def _on_a(attribute: str, broken: object, sound: object) -> tuple[Act, Act, str]:
+    """Set an attribute of sensor A's device, which not every family has."""
+    return *_on("a_devices", attribute, broken, sound), attribute
 
 
 def _on_guard(attribute: str, broken: object, sound: object, line: str = "") -> tuple[Act, Act]:
@@ -155,18 +164,19 @@ FAULTS: Final = {
     fault.name: fault
     for fault in (
         # sensor A
-        Fault("a_unplugged", "sensor A does not acknowledge", "stale_sample", *_on("a_devices", "nack", True, False)),
-        Fault("a_hangs", "sensor A holds its bus", "stale_sample", *_on("a_devices", "hang", True, False)),
-        Fault("a_breaks_off", "transfers of A break off", "stale_sample", *_on("a_devices", "broken", True, False)),
-        Fault("a_latched_up", "A: zero counts, good status", "stale_sample", *_on("a_devices", "latched_up", True, False)),
-        Fault("a_memory", "A: memory error", "stale_sample", *_on("a_devices", "memory_error", True, False)),
-        Fault("a_saturated", "A: off its scale", "stale_sample", *_on("a_devices", "saturated", True, False)),
-        Fault("a_all_ones", "A: nothing drives the bus", "stale_sample", *_on("a_devices", "all_ones", True, False)),
-        Fault("a_busy", "A never ends its conversion", "stale_sample", *_on("a_devices", "stuck_busy", True, False)),
-        Fault("a_frozen", "A repeats its counts", "frozen_sample or sensors_disagree", *_on("a_devices", "frozen", True, False)),
+        Fault("a_unplugged", "sensor A does not acknowledge", "stale_sample", *_on_a("nack", True, False)),
+        Fault("a_hangs", "sensor A holds its bus", "stale_sample", *_on_a("hang", True, False)),
+        Fault("a_breaks_off", "transfers of A break off", "stale_sample", *_on_a("broken", True, False)),
+        Fault("a_latched_up", "A: zero counts, good status", "stale_sample", *_on_a("latched_up", True, False)),
+        Fault("a_memory", "A: memory error", "stale_sample", *_on_a("memory_error", True, False)),
+        Fault("a_saturated", "A: off its scale", "stale_sample", *_on_a("saturated", True, False)),
+        Fault("a_all_ones", "A: nothing drives the bus", "stale_sample", *_on_a("all_ones", True, False)),
+        Fault("a_busy", "A never ends its conversion", "stale_sample", *_on_a("stuck_busy", True, False)),
+        Fault("a_browned_out", "A's converter has lost its configuration (mpx5050)", "stale_sample", *_on_a("browned_out", True, False)),
+        Fault("a_frozen", "A repeats its counts", "frozen_sample or sensors_disagree", *_on_a("frozen", True, False)),
         Fault("a_stuck", "A stays at its pressure, with noise", "sensors_disagree or a limit of time", _stick, _unstick),
-        Fault("a_reads_high", "A reads 40 mmHg too much", "sensors_disagree", *_on("a_devices", "offset_mmhg", 40.0, 0.0)),
-        Fault("a_reads_low", "A reads 40 mmHg too little", "sensors_disagree", *_on("a_devices", "offset_mmhg", -40.0, 0.0)),
+        Fault("a_reads_high", "A reads 40 mmHg too much", "sensors_disagree", *_on_a("offset_mmhg", 40.0, 0.0)),
+        Fault("a_reads_low", "A reads 40 mmHg too little", "sensors_disagree", *_on_a("offset_mmhg", -40.0, 0.0)),
         # sensor B
         Fault("b_missing", "the guard gets nothing of sensor B", "sensors_disagree or guard: sensor_lost", *_on("b_devices", "nack", True, False)),
         Fault("b_frozen", "B repeats its counts", "sensors_disagree", *_on("b_devices", "frozen", True, False)),
@@ -244,14 +254,26 @@ _FORM: Final = re.compile(
 _MOST_S: Final = 7200.0
 
 
-def parse(text: str, cuffs: int) -> Planned:
-    """`NAME@WHEN[+SECONDS][:FOR][#CUFF]`. Raises ValueError with a sentence."""
+def possible(fault: Fault, sensor: SensorKind) -> bool:
+    """Whether a sensor A of this family has such a fault."""
+    if not fault.of_a:
+        return True
+    return hasattr(device_for(SensorSettings(bus=1, kind=sensor), lambda _now_s: 0.0, Random(0), 0.0, 0.0), fault.of_a)
+
+
+def parse(text: str, cuffs: int, sensor: SensorKind = "abp2") -> Planned:
+    """`NAME@WHEN[+SECONDS][:FOR][#CUFF]`, on a bench whose sensors A are of this family. Raises ValueError with a
+    sentence."""
     match = _FORM.fullmatch(text)
     if match is None:
         raise ValueError(f"--fault = {text}: must be NAME@WHEN[+SECONDS][:FOR][#CUFF]")
     fault = FAULTS.get(match["name"])
     if fault is None:
         raise ValueError(f"--fault = {text}: {match['name']} must be one of --list-faults")
+    if not possible(fault, sensor):
+        raise ValueError(
+            f"--fault = {text}: {fault.name} must be a fault that sensor A can have, and an {sensor} cannot"
+        )
     cuff = int(match["cuff"] or 1)
     if not 1 <= cuff <= cuffs:
         raise ValueError(f"--fault = {text}: cuff {cuff} must be 1 to {cuffs}")

@@ -38,6 +38,7 @@ from ..prescription.protocol import Protocol
 from ..publish.recording import RecordingPublisher
 from ..record.journal import MEMORY, Journal
 from ..record.writer import InlineJournal
+from ..settings import SensorKind, SensorSettings
 from ..simulation import Patient, SimulatedBench, plant_of, simulated_bench
 from .faults import Planned, Schedule
 from .measure import Measure
@@ -62,6 +63,8 @@ class Scenario:
     regulated: bool = True
     plant: Mapping[str, float] = field(default_factory=dict)
     faults: tuple[Planned, ...] = ()
+    sensor: SensorKind = "abp2"  # A of each cuff
+    sensor_b: SensorKind = "abp2"
     tick_hz: int = 100
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
     trace: Path | None = None
@@ -96,9 +99,10 @@ class Lived:
         self.scenario = scenario
         self.tick_s = 1.0 / scenario.tick_hz
         plant = plant_of(scenario.limb, scenario.plant)
-        places = tuple((1 + index, 0x28) for index in range(scenario.cuffs))
+        sensors = tuple(SensorSettings(bus=1 + index, kind=scenario.sensor) for index in range(scenario.cuffs))
+        sensors_b = (SensorSettings(bus=0, kind=scenario.sensor_b),) * scenario.cuffs  # each on a bus of its own
         self.bench: SimulatedBench = simulated_bench(
-            loop.time, plant, scenario.lop_mmhg, scenario.seed, places, scenario.guard
+            loop.time, plant, scenario.lop_mmhg, scenario.seed, sensors, sensors_b, scenario.guard
         )
         self.measure = Measure(self.bench.cuffs, self.bench.cuffs, self.tick_s)
         began = loop.time()

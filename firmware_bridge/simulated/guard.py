@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from os import strerror
 from random import Random
 from typing import Final, Protocol
@@ -29,6 +30,7 @@ FIRST_PASS_S: Final = 0.005  # the board's loop runs between two ticks of a host
 LATENCY_S: Final = 0.0015  # [J] USB serial, one way
 MONOSTABLE_S: Final = 0.2
 BOOT_S: Final = 0.3  # [J] reset to first pass
+HELD_S: Final = 0.05  # [J] how old a reading may get while the next is converted
 BUFFER_BYTES: Final = 16384  # what a line holds when nobody reads; more is lost
 
 
@@ -143,6 +145,7 @@ class SimulatedGuard:
         self._start_ms = start_ms
         self._ms = float(start_ms)
         self._b = [wire.NO_READING] * 2
+        self._b_at_s = [-1e9] * 2
         self._driven: tuple[int, int, int, int] | None = None  # what the pins were last set to
         self._last_pass_s = start_s
         self._next_pass_s = start_s + FIRST_PASS_S
@@ -200,8 +203,9 @@ class SimulatedGuard:
             guard.on_bytes(data, now_ms)
         b = self._b
         for channel, sensor in enumerate(self._sensors):
-            read = _convert(sensor, at_s)
-            b[channel] = wire.NO_READING if self.b_missing[channel] else read
+            self._convert(channel, sensor, at_s)
+            if self.b_missing[channel]:
+                b[channel] = wire.NO_READING
         guard.tick(now_ms, b, not self.estop_open)
         self._last_pass_s = at_s
         if self.estop_open:
@@ -212,6 +216,21 @@ class SimulatedGuard:
         data = guard.take_bytes()
         if data and not self.unplugged:
             self.to_host.put(data, at_s)
+
+    def _convert(self, channel: int, sensor: Sensor, at_s: float) -> None:
+        """The conversion started a pass ago, in tenths of a mmHg; the next is started. While a slow one goes on the
+        last one stands, for HELD_S at most."""
+        try:
+            reading = sensor.read(at_s)
+            if reading is not None:
+                self._b[channel] = round(reading.pressure_mmhg * 10.0)
+                self._b_at_s[channel] = reading.at_s
+            elif not at_s - self._b_at_s[channel] < HELD_S:
+                self._b[channel] = wire.NO_READING
+        except SensorFault:
+            self._b[channel] = wire.NO_READING
+        with suppress(SensorFault):  # the read of the next pass will say so
+            sensor.start(at_s)
 
     def _drop_supply(self, now_s: float) -> None:
         """What happens without the guard's doing: the monostable lapses, the E-stop loop opens."""
@@ -250,19 +269,6 @@ class SimulatedTransport:
         if board.unplugged:
             raise OSError(errno.EIO, strerror(errno.EIO))
         return board.to_host.take(now_s)
-
-
-def _convert(sensor: Sensor, at_s: float) -> int:
-    """The conversion started a pass ago, in tenths of a mmHg; the next one is started."""
-    try:
-        b_dmmhg = round(sensor.read(at_s).pressure_mmhg * 10.0)
-    except SensorFault:
-        b_dmmhg = wire.NO_READING
-    try:
-        sensor.start(at_s)
-    except SensorFault:
-        return b_dmmhg  # the read of the next pass will say so
-    return b_dmmhg
 
 
 def _set(cuff: Pins, at_s: float, duty: int, flags: int) -> None:

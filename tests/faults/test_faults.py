@@ -15,8 +15,9 @@ from controller.core.limits import EMPTY_MMHG, armed_ceiling_mmhg
 from controller.core.model import EventKind, Phase
 from controller.core.step import Stepped
 from controller.prescription.protocol import load_protocol
-from controller.scenario.faults import FAULTS, Planned
+from controller.scenario.faults import FAULTS, Planned, possible
 from controller.scenario.run import Lived, Scenario, run_lived
+from controller.settings import SensorKind
 
 LOP_MMHG = 187.0
 INTO = {  # seconds into the phase, so that the fault meets it at work
@@ -97,7 +98,11 @@ def live(name: str, phase: Phase, lop_mmhg: float = LOP_MMHG, after_s: float = -
     if phase is Phase.STOPPING:
         faults.append(Planned(FAULTS["operator_stops"], phase=Phase.WORKING, after_s=2.0))
     watched = Watched(armed_ceiling_mmhg(lop_mmhg) + 10.0)
-    result = run_lived(Scenario(SHORT, lop_mmhg=lop_mmhg, percent_lop=80.0, seed=7, faults=tuple(faults)), watched.look)
+    sensor: SensorKind = "abp2" if possible(FAULTS[name], "abp2") else "mpx5050"
+    scenario = Scenario(
+        SHORT, lop_mmhg=lop_mmhg, percent_lop=80.0, seed=7, faults=tuple(faults), sensor=sensor
+    )  # fmt: skip
+    result = run_lived(scenario, watched.look)
     watched.fault_at_s = watched.lived[0].schedule.began_s.get(name)
     return result, watched
 

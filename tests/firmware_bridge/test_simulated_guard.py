@@ -49,14 +49,17 @@ class Gauge:
     high_mmhg: float = 450.0
     b_mmhg: float = 0.0
     broken: str = ""
+    converting: bool = False
 
     def start(self, now_s: float) -> None:  # noqa: ARG002
         if self.broken == "start":
             raise SensorFault("B: does not answer")
 
-    def read(self, now_s: float) -> Reading:
+    def read(self, now_s: float) -> Reading | None:
         if self.broken == "read":
             raise SensorFault("B: does not answer")
+        if self.converting:
+            return None
         return Reading(now_s, self.b_mmhg, 0, 25.0)
 
 
@@ -335,6 +338,21 @@ def test_a_lost_sensor_b(how: str) -> None:
         bench.vented_after(0.15)
         bench.run(0.1)
         assert (bench.said.trip, bench.said.trip_channel) == ("sensor_lost", 1)
+
+
+def test_a_sensor_b_that_converts_for_ever_is_a_lost_one() -> None:
+    """Its last reading stands while it converts, and no longer than 50 ms: after 100 ms more the guard gives it up."""
+    bench = Bench(2).pumping()
+    for _ in range(50):  # slower than a pass, but not by much
+        bench.gauges[1].converting = True
+        bench.run(0.03)
+        bench.gauges[1].converting = False
+        bench.run(0.01)
+    assert bench.said.state == wire.ARMED
+    bench.gauges[1].converting = True
+    assert bench.vented_after(0.18) > 0.10
+    bench.run(0.1)
+    assert (bench.said.trip, bench.said.trip_channel) == ("sensor_lost", 1)
 
 
 def test_pressure_at_the_ceiling_is_vented_in_the_pass_that_sees_it() -> None:

@@ -23,6 +23,7 @@ import pytest
 from controller.bedside import client
 from controller.messages import Origin
 from controller.record.journal import Journal
+from firmware_bridge.simulated.world_client import Wire
 
 ROOT = Path(__file__).parents[2]
 PROBE = "probe"
@@ -387,3 +388,178 @@ def boottime() -> Callable[[], float]:
     """The clock that the control loop's `at_s` counts on."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return lambda: time.clock_gettime(clock)
+
+
+# --- a bench of real processes whose wires end in a world -----------------------------------------------------------
+
+# A process that can be told to die from within: SIGUSR1 makes it spin, SIGUSR2 makes it fail where MANCHET_FAIL says.
+DYING = """
+import importlib, os, signal, sys
+from controller.__main__ import main
+
+def spin(*_):
+    while True:
+        pass
+
+def fail(*_):
+    module, _, where = os.environ["MANCHET_FAIL"].partition(":")
+    owner, name = where.split(".")
+    owner = getattr(importlib.import_module(module), owner)
+    def failing(*_arguments, **_options):
+        raise RuntimeError("a bug")
+    setattr(owner, name, failing)
+
+signal.signal(signal.SIGUSR1, spin)
+signal.signal(signal.SIGUSR2, fail)
+sys.exit(main(sys.argv[1:]))
+"""
+
+# Electrically: what must be off for the bench to be vented.
+OFF = {"pump_1": "pump off", "vent_coil_1": "vent coil off", "dump_coil_1": "dump coil off"}
+
+
+class Wired(Served):
+    """Three processes: the world, the guard, and control. What is asked of the world is what is true."""
+
+    def __init__(self, folder: Path, bench_id: str, changes: str = "") -> None:
+        super().__init__(folder, bench_id, wrapper=DYING)
+        text = rename_bench((ROOT / "config" / "bench-world.toml").read_text(), bench_id)
+        text = re.sub(r"(?ms)^\[mqtt\].*?(?=^\[)", "", text)
+        mqtt = '[mqtt]\nenabled = true\nhost = "127.0.0.1"\nport = 1\n'  # nobody listens there
+        self.config.write_text(f"{text}{FAST}\n{changes}\n{mqtt}")
+        self.world_process: subprocess.Popen[str] | None = None
+        self.guard_process: subprocess.Popen[str] | None = None
+        self.fails_in = ""
+        self._wire: Wire | None = None
+        self._codes = 0
+
+    @property
+    def world(self) -> Wire:
+        assert self._wire is not None
+        return self._wire
+
+    def _spawn(self, what: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", DYING, what, "--config", str(self.config)],
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def _await_socket(self, name: str, process: subprocess.Popen[str]) -> None:
+        path = self.folder / "run" / f"{self.bench_id}.{name}.sock"
+        until_s = time.monotonic() + WITHIN_S
+        while True:
+            try:
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.connect(str(path))
+                    return
+            except OSError:
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < until_s, f"no {name} within {WITHIN_S:g} s"
+                time.sleep(0.01)
+
+    def start_world(self) -> None:
+        self.world_process = self._spawn("world")
+        self._await_socket("world", self.world_process)
+        self._wire = Wire(self.folder / "run" / f"{self.bench_id}.world.sock")
+
+    def start_guard(self) -> None:
+        self.guard_process = self._spawn("guard")
+        self._await_socket("guard", self.guard_process)
+
+    def start_control(self) -> None:
+        self.environ = self.environ | {"MANCHET_FAIL": self.fails_in}
+        super().start()
+
+    def start(self) -> None:
+        """All three, in the order in which systemd starts them."""
+        self.start_world()
+        self.start_guard()
+        self.start_control()
+
+    def answers(self) -> dict[str, Any]:
+        return super().answers() | {"code": f"S-{self._codes}"}
+
+    def prescription(self, repetitions: int = 3) -> dict[str, Any]:
+        return super().prescription(repetitions) | {"code": f"S-{self._codes}"}
+
+    def inflate(self, above_mmhg: float = 60.0) -> dict[str, Any]:
+        """Another person's limb each time, so that no limb's clock ends the test."""
+        self._codes += 1
+        self.until(lambda seen: all((cuff["b_mmhg"] or 99.0) < 10.0 for cuff in seen["cuffs"]), "empty cuffs")
+        return super().inflate(above_mmhg)
+
+    # --- what is true ------------------------------------------------------------------------------------------------
+
+    def true(self) -> dict[str, Any]:
+        return self.world.ask({"look": True})
+
+    def fault(self, **fault: Any) -> None:
+        assert self.world.ask({"fault": fault}) == {"ok": True}
+
+    def mark(self) -> int:
+        """Where the world's log stands."""
+        return int(self.world.ask({"log": 1 << 40})["next"])
+
+    def log(self, mark: int) -> list[tuple[float, str, Any]]:
+        return [(at_s, what, value) for at_s, what, value in self.world.ask({"log": mark})["log"]]
+
+    def off_after_s(self, mark: int, since_s: float, within_s: float = 1.0) -> float:
+        """How long after an instant the pump was off and both coils de-energised, for good; waits until they are."""
+        until_s = since_s + within_s
+        while any(self.true()[what] for what in OFF):
+            assert time.monotonic() < until_s, f"not vented within {within_s:g} s: {self.true()}, log {self.log(mark)}"
+            time.sleep(0.01)
+        gone = [at_s for at_s, what, value in self.log(mark) if what in OFF and not value]
+        return max(gone, default=since_s) - since_s
+
+    def until_true(self, true: Callable[[dict[str, Any]], object], what: str, within_s: float = WITHIN_S) -> None:
+        until_s = time.monotonic() + within_s
+        while not true(seen := self.true()):
+            assert time.monotonic() < until_s, f"{what}: not within {within_s:g} s: {seen}"
+            time.sleep(0.01)
+
+    def until_empty(self, within_s: float = 5.0) -> None:
+        self.until_true(lambda seen: seen["cuffs"][0]["true_mmhg"] < 15.0, "a cuff that is empty", within_s)
+
+    def nothing_inflates(self, for_s: float = 0.5) -> None:
+        """Nobody asked for anything."""
+        mark = self.mark()
+        until_s = time.monotonic() + for_s
+        while time.monotonic() < until_s:
+            seen = self.true()
+            assert not any(seen[what] for what in OFF), seen
+            time.sleep(0.02)
+        assert not [one for one in self.log(mark) if one[1] in OFF and one[2]]
+
+    def clear(self) -> None:
+        for process in (self.process, self.guard_process, self.world_process):
+            if process is not None:
+                process.kill()
+                process.communicate()
+        if self._wire is not None:
+            self._wire.close()
+
+
+@pytest.fixture
+def wired_of(room: Path) -> Iterator[Callable[..., Wired]]:
+    """Makes benches of real processes; each is cleared away at the end."""
+    made: list[Wired] = []
+
+    def make(changes: str = "") -> Wired:
+        made.append(Wired(room, new_bench_id(), changes))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.clear()
+
+
+@pytest.fixture
+def wired(wired_of: Callable[..., Wired]) -> Wired:
+    """Three processes that run."""
+    bench = wired_of()
+    bench.start()
+    return bench

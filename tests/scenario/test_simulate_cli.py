@@ -168,6 +168,32 @@ def test_a_trace_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFi
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--sensor", "bmp280"], "--sensor = bmp280: must be one of abp2, mpr, hsc, xgzp6847d, mpx5050"),
+        (
+            ["--sensor", "mpx5050", "--fault", "a_busy@3"],
+            "--fault = a_busy@3: a_busy must be a fault that sensor A can",
+        ),
+        (["--fault", "a_browned_out@3"], "--fault = a_browned_out@3: a_browned_out must be a fault that sensor A can"),
+    ],
+)
+def test_a_sensor_or_a_fault_of_it_that_is_none_is_bad_input(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(["simulate", SHORT, *words, "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"manchet: {says}")
+
+
+def test_another_sensor_is_another_trace(simulate: Simulate) -> None:
+    first, second = simulate(SHORT), simulate(SHORT, "--sensor", "xgzp6847d")
+    assert first["outcome"] == second["outcome"] == "completed"
+    assert first["trace_sha256"] != second["trace_sha256"]
+
+
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 

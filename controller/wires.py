@@ -1,0 +1,83 @@
+"""A bench of wires: what control drives and what the guard process reads, out of the settings.
+
+Part of the composition root. With `[simulated]` the wires end in the bench's world (`manchet world`) instead of a Pi's
+buses and lines; everything above them is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import randbits
+
+from firmware_bridge.link import HostLink
+from firmware_bridge.pins import CuffLines, GuardLines
+from firmware_bridge.ports import GuardLink, I2CBus, Sensor
+from firmware_bridge.transports import SocketTransport
+
+from . import hardware
+from .bedside.paths import guard_socket, world_socket
+from .control import Hardware
+from .settings import SensorSettings, Settings
+from .simulation import Mover
+
+
+@dataclass(slots=True)
+class WiredBench:
+    """What control drives, and the simulated people in the cuffs: none where the limbs are real."""
+
+    hardware: Hardware
+    limbs: tuple[Mover, ...]
+
+
+def wired_bench(settings: Settings, runtime: Path, clock: Callable[[], float]) -> WiredBench:
+    """The host's side of a bench whose guard is another process or a board. Raises OSError: a bus that is not there."""
+    link = guard_link(settings, runtime)
+    if settings.simulated is None:
+        return WiredBench(Hardware(hardware.sensors_a(settings, clock), link), ())
+    from firmware_bridge.simulated.world_client import WorldLimb
+
+    world = world_socket(runtime, settings.bench_id)
+    sensors = _in_world([(cuff.sensor, "A") for cuff in settings.cuffs], world)
+    return WiredBench(Hardware(sensors, link), tuple([WorldLimb(world, cuff) for cuff in range(len(sensors))]))
+
+
+def guard_link(settings: Settings, runtime: Path) -> GuardLink:
+    """The link to the guard that these settings name. Opens nothing: until the guard is there its fault says so."""
+    if settings.guard.pico is not None:
+        return hardware.pico_link(settings.guard.pico, lambda: randbits(32), len(settings.cuffs))
+    transport = SocketTransport(guard_socket(runtime, settings.bench_id))
+    return HostLink(transport, lambda: randbits(32), len(settings.cuffs))
+
+
+def sensors_b(settings: Settings, runtime: Path, clock: Callable[[], float]) -> tuple[Sensor, ...]:
+    """What the guard process reads, by cuff. Raises OSError: a bus that is not there."""
+    if settings.simulated is None:
+        return hardware.sensors_b(settings, clock)
+    fitted = [(cuff.sensor_b, "B") for cuff in settings.cuffs if cuff.sensor_b is not None]
+    return _in_world(fitted, world_socket(runtime, settings.bench_id))
+
+
+def _in_world(fitted: list[tuple[SensorSettings, str]], world: Path) -> tuple[Sensor, ...]:
+    """The real drivers, on buses that end in a world."""
+    from firmware_bridge.simulated.world_client import WorldBus
+
+    buses: dict[int, I2CBus] = {}
+    made = []
+    for number, (sensor, channel) in enumerate(fitted, start=1):
+        bus = buses.setdefault(sensor.bus, WorldBus(world, sensor.bus))
+        made.append(hardware.sensor(bus, sensor, f"sensor {channel} of cuff {number}"))
+    return tuple(made)
+
+
+def guard_lines_of(settings: Settings) -> GuardLines:
+    """The lines of a guard process; only with `guard.kind = "gpio"`."""
+    gpio = settings.guard.gpio
+    assert gpio is not None
+    cuffs = []
+    for cuff in settings.cuffs:
+        lines = cuff.lines
+        assert lines is not None
+        cuffs.append(CuffLines(lines.pump_gpio, lines.pump_enable_gpio, lines.vent_gpio, lines.dump_gpio))
+    return GuardLines(tuple(cuffs), gpio.estop_gpio, gpio.heartbeat_gpio, gpio.status_led_gpio, gpio.pwm_hz)
