@@ -11,5 +11,5 @@ from .settings import PicoGuardSettings
 
 
 def pico_link(pico: PicoGuardSettings, nonce: Callable[[], int], channels: int) -> HostLink:
-    """The link to a guard board. Opens nothing that would wait: until its port is there, the link's fault says so."""
+    """The link to a guard board. Until its port is there the link's fault says so, and it is opened beside the tick."""
     return HostLink(SerialTransport(pico.port, pico.baud), nonce, channels)
