@@ -102,7 +102,7 @@ def _on_real_bus(settings: SensorSettings, name: str, buses: dict[int, I2CBus], 
 
 
 def pico_link(pico: PicoGuardSettings, nonce: Callable[[], int], channels: int) -> HostLink:
-    """The link to a guard board. Opens nothing that would wait: until its port is there, the link's fault says so."""
+    """The link to a guard board. Until its port is there the link's fault says so, and it is opened beside the tick."""
     return HostLink(SerialTransport(pico.port, pico.baud), nonce, channels)
 
 

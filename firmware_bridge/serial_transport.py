@@ -16,11 +16,13 @@ import os
 import select
 import termios
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
 REOPEN_EVERY_S: Final = 0.2
+FIRST_WITHIN_S: Final = 0.2  # [J] making one waits so long for its port: where it is there, it is open after some ms
 READ_AT_MOST: Final = 4096  # all that a line's buffer holds
 
 
@@ -46,8 +48,8 @@ def open_port(port: str, baud: int) -> Any:
 
 
 class SerialTransport:
-    """One guard board's port. Made without opening anything; the port is opened in the background at once and again
-    whenever it is lost. `close` ends that."""
+    """One guard board's port, opened in the background at once and again whenever it is lost. `close` ends that.
+    Making one waits FIRST_WITHIN_S at most; nothing else waits."""
 
     def __init__(self, port: str, baud: int = 115200, opener: Callable[[str, int], Any] = open_port) -> None:
         self._port = port
@@ -56,13 +58,15 @@ class SerialTransport:
         self._why = f"{port} is not open yet"
         self._serial: Any = None  # the tick's
         self._fd = -1
-        self._opened: Any = None  # from the thread to the tick; a reference, so taken whole
-        self._lost_serial: Any = None  # from the tick to the thread, to be closed there: closing may wait
+        self._opened: deque[Any] = deque()  # from the thread to the tick
+        self._gone: deque[Any] = deque()  # from the tick to the thread, to be closed there: closing may wait
         self._wanted = threading.Event()
         self._closed = threading.Event()
+        self._tried = threading.Event()
         self._wanted.set()
         self._thread = threading.Thread(target=self._open, name=f"opens {port}", daemon=True)
         self._thread.start()
+        self._tried.wait(FIRST_WITHIN_S)
 
     # --- ports.Transport, in the tick ----------------------------------------------------------------------------
 
@@ -96,26 +100,26 @@ class SerialTransport:
         self._closed.set()
         self._wanted.set()
         self._thread.join(1.0)
-        for serial in (self._serial, self._opened, self._lost_serial):
-            if serial is not None:
-                _close(serial)
-        self._serial = self._opened = self._lost_serial = None
+        for serial in (self._serial, *self._opened, *self._gone):
+            _close(serial)
+        self._serial = None
+        self._opened.clear()
+        self._gone.clear()
         self._why = f"{self._port} is closed"
 
     def _need(self) -> None:
         """The port, or OSError with why there is none."""
         if self._serial is not None:
             return
-        serial, self._opened = self._opened, None
-        if serial is None:
+        if not self._opened:
             raise OSError(self._why)
-        self._serial = serial
+        serial = self._serial = self._opened.popleft()
         self._fd = serial.fileno()
 
     def _lost(self, why: str) -> OSError:
-        serial, self._serial = self._serial, None
         self._why = f"{self._port}: {why}"
-        self._lost_serial = serial
+        self._gone.append(self._serial)
+        self._serial = None
         self._wanted.set()
         return OSError(self._why)
 
@@ -126,21 +130,23 @@ class SerialTransport:
             self._wanted.wait()
             if self._closed.is_set():
                 return
-            lost, self._lost_serial = self._lost_serial, None
-            if lost is not None:
-                _close(lost)
+            while self._gone:
+                _close(self._gone.popleft())
             try:
                 opened = self._opener(self._port, self._baud)
             except Exception as error:  # whatever it is, the next try may find the board back
                 self._why = str(error)
+                self._tried.set()
                 self._closed.wait(REOPEN_EVERY_S)
                 continue
             self._wanted.clear()
-            self._opened = opened
+            self._opened.append(opened)
+            self._tried.set()
             if self._closed.is_set():
                 return
 
 
 def _close(serial: Any) -> None:
-    with suppress(OSError):
-        serial.close()
+    if serial is not None:
+        with suppress(OSError):
+            serial.close()

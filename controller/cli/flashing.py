@@ -172,9 +172,10 @@ def read_back(port: str, baud: int) -> str:
                 if message[1] == wire.WELCOME:
                     return _judge(message[6], message[7])
         except OSError:
-            time.sleep(0.1)  # gone again
+            pass  # gone again
         finally:
             opened.close()
+        time.sleep(0.1)
     raise Refused(
         f"the files are on the board, and no guard answers at {port} within {BOOT_WITHIN_S:g} s: read what its console "
         "says (`mpremote connect PORT`), then flash again with --first",

@@ -190,6 +190,12 @@ def test_closed_it_leaves_no_thread_and_no_open_port(cable: Cable, made: list[Se
 # --- what goes right ---------------------------------------------------------------------------------------------
 
 
+def test_a_port_that_is_there_is_open_once_it_is_made(cable: Cable, made: list[SerialTransport]) -> None:
+    cable.plug()
+    made.append(SerialTransport(str(cable.port)))
+    assert made[0].read() == b""
+
+
 def test_bytes_go_both_ways_as_they_are(cable: Cable, made: list[SerialTransport]) -> None:
     transport: Transport = plugged(cable, made)
     every = bytes(range(256))
