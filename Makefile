@@ -30,7 +30,7 @@ sweep: $(STAMP)
 # machine that does nothing else. Prints how long each took until pump and coils were off.
 KILLS ?= 200
 kill-test: $(STAMP)
-	MANCHET_KILLS=$(KILLS) $(BIN)/python -m pytest -q --no-header -n 0 -k round_and_round tests/process/test_guard_process.py
+	MANCHET_KILLS=$(KILLS) $(BIN)/python -m pytest -q --no-header -n 0 -k round_and_round tests/process/test_guard_process.py tests/process/test_pico_process.py
 
 # What depends on no broker, no clock and no second process: for a second Python.
 unit: $(STAMP)

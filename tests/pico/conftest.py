@@ -75,7 +75,7 @@ class Pico:
     def press(self, mmhg: float, cuff: int = 0) -> None:
         """What sensor B says from now on: 600MG, at 25 degrees."""
         counts = round(1677722 + mmhg * 13421772 / 450.0369)
-        self._put(f"b{cuff}", f"40{counts:06x}600000")
+        self.put(f"b{cuff}", f"40{counts:06x}600000")
 
     def lose_sensor(self, cuff: int = 0) -> None:
         (self.world / f"b{cuff}").unlink()
@@ -83,11 +83,11 @@ class Pico:
     def say(self, name: str, there: bool) -> None:
         """One of the world's conditions: `estop`, `hang`, `broken`, `reset`."""
         if there:
-            self._put(name, "1")
+            self.put(name, "1")
         else:
             (self.world / name).unlink(missing_ok=True)
 
-    def _put(self, name: str, text: str) -> None:
+    def put(self, name: str, text: str) -> None:
         scratch = self.world / f".{name}"
         scratch.write_text(text)
         scratch.replace(self.world / name)
@@ -204,7 +204,7 @@ class Pico:
                 start_new_session=True,
             )
         self.starts += 1
-        self._put("pid", str(self.process.pid))
+        self.put("pid", str(self.process.pid))
 
     def _fed_us(self) -> int | None:
         try:
