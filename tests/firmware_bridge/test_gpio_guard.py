@@ -248,6 +248,20 @@ def test_a_late_pass_trips(room: Room) -> None:
     assert room.server.missed == 14
 
 
+@pytest.mark.parametrize("late_s", [0.004, 0.008, 0.0099])
+def test_a_pass_on_time_behind_a_late_one_leaves_a_conversion_its_time(room: Room, late_s: float) -> None:
+    room.go()
+    passes = room.passes
+    room.now_s += PASS_S + late_s
+    room.server.once()
+    assert room.passes == passes + 1
+    room.now_s += 0.0045
+    room.hear()  # the deadline may have been there already
+    room.now_s += 0.0056
+    room.server.once()
+    assert room.passes == passes + 2
+
+
 def test_the_end_of_the_process_vents_and_says_so(room: Room) -> None:
     host = room.host()
     host.heard()
