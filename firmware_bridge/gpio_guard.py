@@ -57,8 +57,6 @@ class Pins(Protocol):
 
     def show(self, lit: bool) -> None: ...
 
-    def low(self) -> None: ...
-
 
 class GuardBoard:
     """One guard on its lines. Every call ends with the lines as the guard has them.
@@ -317,4 +315,4 @@ class GuardServer:
 
 
 def _ms(now_s: float) -> int:
-    return int(now_s * 1000.0) & TICKS
+    return int(now_s * 1000.0 + 0.5) & TICKS
