@@ -368,9 +368,9 @@ def test_the_lamp_is_dark_vented_lit_armed_and_blinks_tripped(room: Room) -> Non
 
 
 def test_a_guard_is_for_one_or_two_cuffs() -> None:
-    for count in (0, 3):
-        with pytest.raises(ValueError, match=f"{count} sensors"):
-            GuardBoard(Lines(), [B()] * count, 1, lambda: 0.0)
+    for fitted in (0, 3):
+        with pytest.raises(ValueError, match=f"{fitted} sensors"):
+            GuardBoard(Lines(), [B()] * fitted, 1, lambda: 0.0)
 
 
 # --- others beside the host ------------------------------------------------------------------------------------------
