@@ -1,9 +1,10 @@
-"""One pass of a guard board: bytes in, sensors B, the guard's decision, pins, heartbeat, bytes out, watchdog.
+"""One pass of a guard board: heartbeat, bytes in, sensors B, the guard's decision, pins, bytes out, watchdog.
 
 Everything it touches is given to it and looks like MicroPython's `machine`, so that the same pass runs on a Pico, in
 MicroPython on a desk and in virtual time. Integers: ms, tenths of a mmHg, thousandths of duty.
 """
 
+from .guard import PASS_LATE_MS, TICKS, ticks_diff
 from .wire import ARMED, DUMP_CLOSED, FLASHING, NO_READING, PUMP_ENABLE, VENT_CLOSED
 
 PASS_MS = 10
@@ -46,11 +47,19 @@ class Board:
         self._watchdogs: list = []  # type: ignore[type-arg]  # none before the first ARM, then one
         self._b = [NO_READING, NO_READING]
         self._beat = 0
+        self._begun_ms = -1  # when the last pass began; none has
         self.low()
 
     def one_pass(self, now_ms: int) -> bool:
         """False when the guard has been told to leave its loop. What raises in here ends in `low` and a reset."""
         guard = self.guard
+        now_ms &= TICKS
+        # An edge for the pass before, if it was whole and in time. A pass that hung in a bus gives none at its end, nor
+        # does the next: by then the guard has tripped, and the monostable must not close the valves again before.
+        if self._begun_ms >= 0 and 0 <= ticks_diff(now_ms, self._begun_ms) <= PASS_LATE_MS:
+            self._beat ^= 1
+            self._heartbeat.value(self._beat)
+        self._begun_ms = now_ms
         data = self._serial.read()
         if data:
             guard.on_bytes(data, now_ms)
@@ -64,8 +73,6 @@ class Board:
             output = guard.outputs[index]
             lines.drive(output.duty, output.flags)
             index += 1
-        self._beat ^= 1
-        self._heartbeat.value(self._beat)
         if self._serial.ready():  # a host that does not read must not hold the loop up; the guard keeps the newest
             data = guard.take_bytes()
             if data:

@@ -8,7 +8,7 @@ import pytest
 
 from firmware_bridge.firmware import wire
 from firmware_bridge.firmware.board import Board, Lines
-from firmware_bridge.firmware.guard import Guard
+from firmware_bridge.firmware.guard import TICKS, Guard
 
 CLOSED = wire.VENT_CLOSED | wire.DUMP_CLOSED
 PUMP = CLOSED | wire.PUMP_ENABLE
@@ -73,14 +73,14 @@ class Watchdog:
 
 
 class Rig:
-    def __init__(self, cuffs: int = 1) -> None:
+    def __init__(self, cuffs: int = 1, start_ms: int = 1000) -> None:
         self.cable = Cable()
         self.pins = [[Pin(1), Pin(1), Pin(1), Pin(1)] for _ in range(cuffs)]  # as found: nothing can be relied on
         self.gauges = [Gauge() for _ in range(cuffs)]
         self.estop = Pin(0)
         self.heartbeat = Pin()
         self.watchdogs: list[Watchdog] = []
-        self.now_ms = 1000
+        self.now_ms = start_ms
         self.guard = Guard(BOOT, cuffs, self.now_ms)
         lines = [Lines(*pins) for pins in self.pins]
         self.board = Board(
@@ -104,14 +104,14 @@ class Rig:
         self.cable.to_read += make(self.seq, *body)
 
     def lease(self, duty: int = 600, flags: int = PUMP) -> None:
-        self.say(wire.lease, self.now_ms, 250, duty, flags, duty, flags)
+        self.say(wire.lease, self.now_ms & TICKS, 250, duty, flags, duty, flags)
 
     def armed(self) -> Rig:
         self.pass_(60)
         self.say(wire.hello, 5000 + self.seq)
         self.pass_()
         ceilings = [2500] * len(self.gauges) + [0]
-        self.say(wire.arm, BOOT, self.now_ms, ceilings[0], ceilings[1], 60000, 60000)
+        self.say(wire.arm, BOOT, self.now_ms & TICKS, ceilings[0], ceilings[1], 60000, 60000)
         self.pass_()
         assert self.guard.state == wire.ARMED
         return self
@@ -217,11 +217,25 @@ def test_no_watchdog_before_the_first_arm_and_one_for_ever_after() -> None:
     assert rig.watchdogs == [watchdog]
 
 
-def test_every_pass_toggles_the_heartbeat() -> None:
+def test_every_whole_pass_toggles_the_heartbeat() -> None:
     rig = Rig()
     rig.heartbeat.history.clear()
-    rig.pass_(6)
+    rig.pass_(7)
     assert rig.heartbeat.history == [1, 0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(("took_ms", "beats"), [(100, True), (101, False), (5000, False), (-1, False)])
+@pytest.mark.parametrize("start_ms", [1000, TICKS - 700])
+def test_a_pass_that_hung_gives_no_edge_before_the_lines_are_low(took_ms: int, beats: bool, start_ms: int) -> None:
+    """The monostable has let go of the coils meanwhile; an edge would close the valves for one pass more."""
+    rig = Rig(start_ms=start_ms).pumping()
+    rig.heartbeat.history.clear()
+    rig.now_ms += took_ms - 10
+    rig.pass_()
+    assert (rig.heartbeat.history != []) is beats
+    assert (rig.levels() == [LOW]) is not beats
+    rig.pass_()
+    assert len(rig.heartbeat.history) == 1 + beats
 
 
 def test_a_host_that_does_not_read_gets_the_newest_once_it_does() -> None:
