@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -q --no-header -n $(CORES) --dist worksteal
 # The safety core is gated by its own unit tests alone: branch coverage makes a tick several times slower. What throws
 # anything at it, or drives it over whole plants, runs without.
 LOOSE := tests/core/test_safety_any_input.py tests/core/test_safety_plants.py
-GATED := tests/core tests/firmware_bridge/test_guard.py tests/firmware_bridge/test_wire.py
+GATED := tests/core $(addprefix tests/firmware_bridge/, test_guard.py test_wire.py test_board.py test_pressure.py)
 
 # What there is, when nothing is asked for.
 help:
@@ -45,7 +45,7 @@ sweep: $(STAMP)
 # machine that does nothing else. Prints how long each took until pump and coils were off.
 KILLS ?= 200
 kill-test: $(STAMP)
-	MANCHET_KILLS=$(KILLS) $(BIN)/python -m pytest -q --no-header -n 0 -k round_and_round tests/process/test_guard_process.py
+	MANCHET_KILLS=$(KILLS) $(BIN)/python -m pytest -q --no-header -n 0 -k round_and_round tests/process/test_guard_process.py tests/process/test_pico_process.py
 
 # What depends on no broker, no clock and no second process: for a second Python.
 unit: $(STAMP)

@@ -69,7 +69,8 @@ def run(config: Path, sys_folder: Path = Path("/sys"), leave: Callable[[int], No
             clear_dead_socket(path)
             lines = guard_lines_of(settings)
             written = _write_lines(guard_lines(runtime, settings.bench_id), settings.bench_id, lines, factory)
-            code = _guard(settings, lines, factory, path, runtime)
+            held: list[GpioPins] = []  # to the very end: lines that are garbage collected float
+            code = _guard(settings, lines, factory, path, runtime, held)
             if code == 0 and written is not None:
                 written.unlink(missing_ok=True)  # low and nobody's: there is nothing left to drive low
             sys.stdout.flush()
@@ -120,8 +121,9 @@ def _write_lines(path: Path, bench_id: str, lines: GuardLines, factory: Any) -> 
     return path
 
 
-def _guard(settings: Settings, lines: GuardLines, factory: Any, path: Path, runtime: Path) -> int:
-    """Claim the lines, serve, and let go of them. Nothing that goes wrong keeps them from being driven low."""
+def _guard(settings: Settings, lines: GuardLines, factory: Any, path: Path, runtime: Path, held: list[GpioPins]) -> int:
+    """Claim the lines, serve, and drive them low. Nothing that goes wrong keeps them from being driven low; they are
+    put into `held`, for whoever calls this to keep until the process ends."""
     told_to_end = False
 
     def end(_number: int, _frame: object) -> None:
@@ -131,10 +133,10 @@ def _guard(settings: Settings, lines: GuardLines, factory: Any, path: Path, runt
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     notifier = Notifier()
-    pins: GpioPins | None = None
     code = 1
     try:
         pins = GpioPins(lines, factory)
+        held.append(pins)
         board = GuardBoard(pins, _sensors(settings, runtime), 1 + randbelow(2**32 - 1), _clock)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
@@ -152,8 +154,9 @@ def _guard(settings: Settings, lines: GuardLines, factory: Any, path: Path, runt
         _log.exception("the guard failed")
         _complain(f"the guard failed: {type(error).__name__}: {error}", 1)
     finally:
+        code = max(code, *map(_let_go, held), 0)
         path.unlink(missing_ok=True)
-        code = max(code, _let_go(pins))
+        notifier.close()
     return code
 
 
@@ -169,9 +172,7 @@ def _sensors(settings: Settings, runtime: Path) -> tuple[Sensor, ...]:
     return corrected(sensors_b(settings, runtime, _clock), corrections)
 
 
-def _let_go(pins: GpioPins | None) -> int:
-    if pins is None:
-        return 1
+def _let_go(pins: GpioPins) -> int:
     try:
         pins.let_go()
     except Exception as error:

@@ -17,6 +17,7 @@ from firmware_bridge.simulated.bus import Abp2Device, SensorDevice, SimulatedBus
 from firmware_bridge.simulated.devices import HscDevice, MprDevice, Mpx5050Device, XgzpDevice
 from firmware_bridge.simulated.guard import PassClock, SimulatedGuard
 from firmware_bridge.simulated.limb import SimulatedLimb
+from firmware_bridge.simulated.pico import SimulatedPico
 from firmware_bridge.simulated.plant import Cuff, PlantSettings, arm_settings, plant_settings
 
 from . import hardware
@@ -75,8 +76,10 @@ def simulated_bench(
     seed: int,
     sensors: tuple[SensorSettings, ...],
     sensors_b: tuple[SensorSettings | None, ...] = (None, None),
+    guard_kind: str = "gpio",
 ) -> SimulatedBench:
-    """`sensors`: each cuff's sensor A, one or two; `sensors_b`: its sensor B, None for an ABP2."""
+    """`sensors`: each cuff's sensor A, one or two; `sensors_b`: its sensor B, None for an ABP2. `guard_kind`: whose
+    pass it is, that of the guard process (`gpio`) or that of a board (`pico`), which reads an ABP2 as sensor B."""
     start_s = now()
     clock = PassClock(start_s)
     limbs = tuple([SimulatedLimb(plant, f"{seed}/{index}", lop_mmhg) for index in range(len(sensors))])
@@ -94,7 +97,11 @@ def simulated_bench(
         b_buses.append(bus)
         b_devices.append(device)
         b_sensors.append(hardware.sensor(bus, fitted, f"sensor B of cuff {index + 1}"))
-    guard = SimulatedGuard(cuffs, b_sensors, clock, seed, start_s=start_s)
+    guard = (
+        SimulatedPico(cuffs, b_sensors, b_buses, clock, seed, start_s=start_s)
+        if guard_kind == "pico"
+        else SimulatedGuard(cuffs, b_sensors, clock, seed, start_s=start_s)
+    )
 
     numbered: dict[int, SimulatedBus] = {}
     a_buses: list[SimulatedBus] = []

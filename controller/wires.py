@@ -14,6 +14,7 @@ from secrets import randbits
 from firmware_bridge.link import HostLink
 from firmware_bridge.pins import CuffLines, GuardLines
 from firmware_bridge.ports import GuardLink, I2CBus, Sensor
+from firmware_bridge.serial_transport import SerialTransport
 from firmware_bridge.transports import SocketTransport
 
 from . import hardware
@@ -50,8 +51,11 @@ def guard_link(settings: Settings, runtime: Path) -> GuardLink:
     return HostLink(guard_transport(settings, runtime), lambda: randbits(32), len(settings.cuffs))
 
 
-def guard_transport(settings: Settings, runtime: Path) -> SocketTransport:
-    """Bytes to and from the guard that these settings name."""
+def guard_transport(settings: Settings, runtime: Path) -> SocketTransport | SerialTransport:
+    """Bytes to and from the guard that these settings name: a process's socket, or a board's port."""
+    pico = settings.guard.pico
+    if pico is not None:
+        return SerialTransport(pico.port, pico.baud)
     return SocketTransport(guard_socket(runtime, settings.bench_id))
 
 

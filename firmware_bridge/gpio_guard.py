@@ -30,6 +30,9 @@ from .firmware.guard import FIRMWARE, STATUS_PASSES, TICKS, Guard
 from .ports import Sensor, SensorFault
 
 PASS_S: Final = 0.01
+# Between the end of a pass and the next: what a sensor needs from its command to its reading (ABP2 5 ms). A pass on
+# time behind one that was late would find it busy, and a cuff without a reading is not known to be empty.
+APART_S: Final = 0.006
 LONG_PASS_S: Final = 0.1  # the guard's own PASS_LATE_MS
 HELD_S: Final = 0.05  # [J] how old a reading may get while the next is converted
 BLINK_PASSES: Final = 25  # of the status LED when tripped: 2 Hz
@@ -53,8 +56,6 @@ class Pins(Protocol):
     def beat(self) -> None: ...
 
     def show(self, lit: bool) -> None: ...
-
-    def low(self) -> None: ...
 
 
 class GuardBoard:
@@ -195,6 +196,7 @@ class GuardServer:
                 self.missed += whole
                 self._due_s += whole * PASS_S
             self._tell(self._board.one_pass())
+            self._due_s = max(self._due_s, self._clock() + APART_S)
             self._close_the_unknown(now_s)
             if self._after_pass is not None:
                 self._after_pass()
@@ -313,4 +315,4 @@ class GuardServer:
 
 
 def _ms(now_s: float) -> int:
-    return int(now_s * 1000.0) & TICKS
+    return int(now_s * 1000.0 + 0.5) & TICKS

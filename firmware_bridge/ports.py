@@ -68,7 +68,7 @@ class Status:
     at_s: float  # when it was taken from the link
     boot_id: int
     guard_ms: int
-    state: int  # 0 vented, 1 armed, 2 tripped
+    state: int  # 0 vented, 1 armed, 2 tripped; 3 about to be flashed
     trip: str  # first trip reason, "" when none
     trip_channel: int
     estop_ok: bool

@@ -36,6 +36,7 @@ def simulate(
     sensor: Annotated[
         str, choice("--sensor", ("abp2", "mpr", "hsc", "xgzp6847d", "mpx5050"), help="family of each cuff's sensor A")
     ] = "abp2",
+    guard: Annotated[str, choice("--guard", ("gpio", "pico"), help="the guard process's pass, or a board's")] = "gpio",
     regulator: Annotated[str, choice("--regulator", ("on", "off"), help="off: closed at target and left")] = "on",
     plant: Annotated[list[str], typer.Option("--plant", metavar="KEY=VALUE", help="see --list-plant")] = [],  # noqa: B006
     fault: Annotated[
@@ -72,7 +73,7 @@ def simulate(
         raise Refused(str(error) if str(error).startswith("--") else f"--plant {error}") from None
     scenario = Scenario(
         named(protocol, protocols), lop, percent_lop, Limb(limb), cuffs, seed, regulator == "on", given, faults,
-        cast("SensorKind", sensor), trace=trace,
+        cast("SensorKind", sensor), trace=trace, guard=guard,
     )  # fmt: skip
     try:
         result = _with_progress(scenario, run_scenario) if _watched(as_json) else run_scenario(scenario)

@@ -68,6 +68,7 @@ class Scenario:
     tick_hz: int = 100
     limits: Limits = field(default_factory=lambda: DEFAULT_LIMITS)
     trace: Path | None = None
+    guard: str = "gpio"  # or "pico"
 
 
 class Disk(Journal):
@@ -102,7 +103,7 @@ class Lived:
         sensors = tuple(SensorSettings(bus=1 + index, kind=scenario.sensor) for index in range(scenario.cuffs))
         sensors_b = (SensorSettings(bus=0, kind=scenario.sensor_b),) * scenario.cuffs  # each on a bus of its own
         self.bench: SimulatedBench = simulated_bench(
-            loop.time, plant, scenario.lop_mmhg, scenario.seed, sensors, sensors_b
+            loop.time, plant, scenario.lop_mmhg, scenario.seed, sensors, sensors_b, scenario.guard
         )
         self.measure = Measure(self.bench.cuffs, self.bench.cuffs, self.tick_s)
         began = loop.time()

@@ -11,9 +11,21 @@ special. Sources: [J] is this project's judgement, the others are in ../../contr
 """
 
 from . import wire
-from .wire import ALL_FLAGS, ARMED, BOTH_CLOSED, NO_CHANNEL, NO_READING, NONE, PUMP_ENABLE, TRIPPED, VENT_CLOSED, VENTED
+from .wire import (
+    ALL_FLAGS,
+    ARMED,
+    BOTH_CLOSED,
+    FLASHING,
+    NO_CHANNEL,
+    NO_READING,
+    NONE,
+    PUMP_ENABLE,
+    TRIPPED,
+    VENT_CLOSED,
+    VENTED,
+)
 
-FIRMWARE = 0x0100  # 1.0, as WELCOME says it
+FIRMWARE = 0x0101  # 1.1, as WELCOME says it
 
 # Compiled in: the host may tighten, never widen.
 ABSOLUTE_CEILING_DMMHG = 3300  # in any state
@@ -145,6 +157,7 @@ class Guard:
         self.replayed = 0
         self.refused = 0
         self.refusal = 0
+        self._ever_armed = False
         self._decoder = wire.Decoder()
         self._out: list = []  # type: ignore[type-arg]
         self._out_seq = 0
@@ -217,9 +230,9 @@ class Guard:
             self.trip(wire.LINK_LOST)
 
     def trip(self, reason: int, channel: int = NO_CHANNEL) -> None:
-        """Vent both channels and latch. The first reason is kept."""
+        """Vent both channels and latch. The first reason is kept; a guard about to be flashed is latched already."""
         self._vent()
-        if self.state != TRIPPED:
+        if self.state != TRIPPED and self.state != FLASHING:
             self.state = TRIPPED
             self.trip_reason = reason
             self.trip_channel = channel
@@ -251,6 +264,8 @@ class Guard:
                 self._on_disarm()
             elif kind == wire.RESET:
                 self._on_reset(message, now_ms)
+            elif kind == wire.MAINTENANCE:
+                self._on_maintenance(message, now_ms)
             else:
                 self.trip(wire.HOST_TRIP)
 
@@ -313,6 +328,7 @@ class Guard:
             self._refuse(wire.REFUSED_NOT_EMPTY)
         else:
             self.state = ARMED
+            self._ever_armed = True
             self._lease_until_ms = quoted_ms + LEASE_MAX_MS
             self.outputs[0].arm(ceiling0, left0_ms)
             self.outputs[1].arm(ceiling1, left1_ms)
@@ -342,7 +358,7 @@ class Guard:
         _, _, _, boot_id, quoted_ms, cuff_off = message
         if boot_id != self.boot_id:
             self._refuse(wire.REFUSED_BOOT_ID)
-        elif self.state == ARMED:
+        elif self.state == ARMED or self.state == FLASHING:
             self._refuse(wire.REFUSED_STATE)
         elif not self._current(quoted_ms, LEASE_MAX_MS, now_ms):
             self._refuse(wire.REFUSED_STALE)
@@ -353,6 +369,23 @@ class Guard:
             self._refuse(wire.REFUSED_NOT_EMPTY)
         else:
             self.state = VENTED
+            self.trip_reason = NONE
+            self.trip_channel = NO_CHANNEL
+
+    def _on_maintenance(self, message, now_ms):
+        """Stop guarding for good, so that the board can be flashed. Only a guard that no ARM has reached since the
+        board was reset: all it ever did was vent, and its watchdog does not run. One that tripped meanwhile may: a
+        board on a desk has no stop loop."""
+        _, _, _, boot_id, quoted_ms = message
+        if boot_id != self.boot_id:
+            self._refuse(wire.REFUSED_BOOT_ID)
+        elif self._ever_armed:
+            self._refuse(wire.REFUSED_STATE)
+        elif not self._current(quoted_ms, LEASE_MAX_MS, now_ms):
+            self._refuse(wire.REFUSED_STALE)
+        else:
+            self._vent()
+            self.state = FLASHING
             self.trip_reason = NONE
             self.trip_channel = NO_CHANNEL
 

@@ -1,4 +1,4 @@
-"""What host and guard say to each other: framing, checks and the eight messages. Runs on CPython and MicroPython.
+"""What host and guard say to each other: framing, checks and the nine messages. Runs on CPython and MicroPython.
 
 A frame is COBS(payload) followed by one zero byte. A payload is version u8, kind u8, sequence u32, the body of its
 kind, and the CRC-32 of all of that, little-endian throughout. Pressures are tenths of a mmHg ("dmmhg"), times are
@@ -15,7 +15,8 @@ from struct import calcsize, pack, unpack_from
 VERSION = 1
 MAX_FRAME = 64  # encoded bytes without the delimiter; the longest message takes 42
 
-# Kinds. What may let pressure be (ARM, LEASE, RESET) quotes a recent guard time; what only takes away need not.
+# Kinds. What may let pressure be (ARM, LEASE, RESET) or ends the guard's watch (MAINTENANCE) quotes a recent guard
+# time; what only takes away need not.
 HELLO = 1  # host: nonce
 WELCOME = 2  # guard: nonce, boot_id, guard_ms, firmware, channels
 ARM = (
@@ -26,6 +27,7 @@ STATUS = 5  # guard: guard_ms, boot_id, state, trip, trip_channel, estop_ok, fou
 DISARM = 6  # host
 TRIP = 7  # host
 RESET = 8  # host: boot_id, guard_ms of the last STATUS, cuff_off
+MAINTENANCE = 9  # host: boot_id, guard_ms of the last STATUS
 
 _FORMATS = {
     HELLO: "<BBII",
@@ -36,6 +38,7 @@ _FORMATS = {
     DISARM: "<BBI",
     TRIP: "<BBI",
     RESET: "<BBIIIB",
+    MAINTENANCE: "<BBIII",
 }
 _SIZES = {kind: calcsize(layout) + 5 for kind, layout in _FORMATS.items()}  # as framed: with the first code and the CRC
 CRC_OF_SOUND = 0x2144DF1C  # the CRC of anything followed by its own CRC
@@ -54,6 +57,7 @@ NO_CHANNEL = 255  # a trip of the bench, not of one cuff
 VENTED = 0  # disarmed
 ARMED = 1
 TRIPPED = 2  # vented and latched until RESET
+FLASHING = 3  # vented, and about to leave its loop; until the board is reset
 
 # Why the guard tripped. The words are the names of rules where core has the same rule.
 NONE = 0
@@ -110,14 +114,20 @@ REFUSAL_WORDS = (
     "it is meant for a guard that has rebooted since",
 )
 
-_CODES = tuple([bytes((count + 1,)) for count in range(MAX_FRAME)])
-
 
 def frame(payload: bytes) -> bytes:
     """Add the CRC and make it a frame. The payload must leave the frame within MAX_FRAME, as all of ours do."""
-    payload += crc32(payload).to_bytes(4, "little")
-    # COBS by splitting: no payload of ours reaches 254 bytes, so a block never needs the code 0xFF.
-    return b"".join([_CODES[len(block)] + block for block in payload.split(b"\0")]) + b"\0"
+    plain = b"\0" + payload + crc32(payload).to_bytes(4, "little") + b"\0"
+    # COBS: each zero becomes the way to the next one. No payload of ours reaches 254 bytes, so a block never needs the
+    # code 0xFF. A list of blocks costs CPython as much and MicroPython twice that, for all that it allocates.
+    coded = bytearray(plain)
+    at = code_at = 0
+    for byte in plain:
+        if not byte:
+            coded[code_at] = at - code_at
+            code_at = at
+        at += 1
+    return bytes(coded)
 
 
 def hello(seq: int, nonce: int) -> bytes:
@@ -153,6 +163,10 @@ def trip(seq: int) -> bytes:
 
 def reset(seq: int, boot_id: int, guard_ms: int, cuff_off: int) -> bytes:
     return frame(pack("<BBIIIB", VERSION, RESET, seq, boot_id, guard_ms, cuff_off))
+
+
+def maintenance(seq: int, boot_id: int, guard_ms: int) -> bytes:
+    return frame(pack("<BBIII", VERSION, MAINTENANCE, seq, boot_id, guard_ms))
 
 
 def newer(seq: int, last: int) -> bool:

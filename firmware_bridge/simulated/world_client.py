@@ -11,6 +11,7 @@ import errno
 import json
 import socket
 import time
+from contextlib import suppress
 from ctypes import addressof, c_char
 from os import strerror
 from pathlib import Path
@@ -53,7 +54,7 @@ class Wire:
         """What has come without being asked for. Does not wait."""
         try:
             self._buffer += self.socket.recv(READ_BYTES, socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        except OSError:  # nothing has come, or nothing will
             return []
         *lines, self._buffer = self._buffer.split(b"\n")
         return [json.loads(line) for line in lines]
@@ -118,6 +119,11 @@ class WorldLimb:
             self._wire = self._wire or Wire(self._path)
             self._wire.say(request)
         except OSError:
+            self.close()
+
+    def close(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
             self._wire = None
 
 
@@ -128,6 +134,11 @@ def world_factory(path: Path) -> Any:
     wire = Wire(path)
     estop_ok = False
 
+    def tell(levels: dict[str, float]) -> None:
+        """A world that has ended has no lines that could be high, and a line of a Pi does not fail for it."""
+        with suppress(OSError):
+            wire.say({"pins": levels, "at": time.monotonic()})
+
     class WorldPin(MockPWMPin):  # type: ignore[misc]
         """Says every change of level; a line that is no output is at its pull-down."""
 
@@ -135,14 +146,14 @@ def world_factory(path: Path) -> Any:
             changed = bool(self._state != value)  # type: ignore[has-type]
             self._state = value
             if changed and self._function == "output":
-                wire.say({"pins": {str(self.number): float(value)}, "at": time.monotonic()})
+                tell({self.info.name.removeprefix("GPIO"): float(value)})
             return changed
 
         def _set_function(self, value: str) -> None:
             was = self._function
             super()._set_function(value)
             if was == "output" and value == "input":
-                wire.say({"pins": {str(self.number): 0.0}, "at": time.monotonic()})
+                tell({self.info.name.removeprefix("GPIO"): 0.0})
 
         def _get_state(self) -> Any:
             nonlocal estop_ok
@@ -155,6 +166,10 @@ def world_factory(path: Path) -> Any:
     class WorldFactory(MockFactory):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(pin_class=WorldPin)
-            wire.say({"pins": {}, "at": time.monotonic()})
+            tell({})
+
+        def close(self) -> None:
+            super().close()
+            wire.close()
 
     return WorldFactory()

@@ -5,14 +5,21 @@ from __future__ import annotations
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from firmware_bridge.firmware import wire
 from firmware_bridge.gpio_guard import GuardBoard, GuardServer
-from firmware_bridge.ports import Reading, SensorFault
+from firmware_bridge.link import HostLink
+from firmware_bridge.ports import Reading, SensorFault, Wanted
+from firmware_bridge.sensors.abp2 import Abp2
+from firmware_bridge.simulated.bus import Abp2Device, SimulatedBus
+from firmware_bridge.simulated.guard import PassClock, SimulatedGuard
+from firmware_bridge.simulated.plant import Cuff, PlantSettings
 
 BOOT_ID = 0xB007
 PASS_S = 0.01
@@ -64,9 +71,6 @@ class Lines:
 
     def show(self, lit: bool) -> None:
         self.shown.append(lit)
-
-    def low(self) -> None:
-        raise AssertionError("a pass never needs it")
 
     @property
     def vented(self) -> bool:
@@ -248,6 +252,20 @@ def test_a_late_pass_trips(room: Room) -> None:
     assert room.server.missed == 14
 
 
+@pytest.mark.parametrize("late_s", [0.004, 0.008, 0.0099])
+def test_a_pass_on_time_behind_a_late_one_leaves_a_conversion_its_time(room: Room, late_s: float) -> None:
+    room.go()
+    passes = room.passes
+    room.now_s += PASS_S + late_s
+    room.server.once()
+    assert room.passes == passes + 1
+    room.now_s += 0.0045
+    room.hear()  # the deadline may have been there already
+    room.now_s += 0.0056
+    room.server.once()
+    assert room.passes == passes + 2
+
+
 def test_the_end_of_the_process_vents_and_says_so(room: Room) -> None:
     host = room.host()
     host.heard()
@@ -350,9 +368,9 @@ def test_the_lamp_is_dark_vented_lit_armed_and_blinks_tripped(room: Room) -> Non
 
 
 def test_a_guard_is_for_one_or_two_cuffs() -> None:
-    for count in (0, 3):
-        with pytest.raises(ValueError, match=f"{count} sensors"):
-            GuardBoard(Lines(), [B()] * count, 1, lambda: 0.0)
+    for fitted in (0, 3):
+        with pytest.raises(ValueError, match=f"{fitted} sensors"):
+            GuardBoard(Lines(), [B()] * fitted, 1, lambda: 0.0)
 
 
 # --- others beside the host ------------------------------------------------------------------------------------------
@@ -490,3 +508,87 @@ def test_who_has_gone_when_it_is_told_is_forgotten(room: Room) -> None:
     room.server._tell(b"too late")
     room.go(0.02)
     assert room.board.guard.state == wire.TRIPPED
+
+
+# --- the same board in virtual time ----------------------------------------------------------------------------------
+
+
+class Ends(list[bytes]):
+    """Both ends of a link without latency, as a host sees it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_host = b""
+
+    def write(self, data: bytes) -> None:
+        self.append(data)
+
+    def read(self) -> bytes:
+        data, self.to_host = self.to_host, b""
+        return data
+
+    def take(self) -> bytes:
+        data = b"".join(self)
+        self.clear()
+        return data
+
+
+class PlantPins(Lines):
+    """Lines that end in a cuff."""
+
+    def __init__(self, cuff: Cuff, clock: PassClock) -> None:
+        super().__init__()
+        self._cuff = cuff
+        self._clock = clock
+
+    def drive(self, channel: int, duty: int, flags: int) -> None:
+        if channel == 0:
+            cuff = self._cuff
+            cuff.advance(self._clock.now_s)
+            cuff.pump_duty, cuff.pump_enabled = duty * 0.001, bool(flags & wire.PUMP_ENABLE)
+            cuff.vent_open, cuff.dump_open = not flags & wire.VENT_CLOSED, not flags & wire.DUMP_CLOSED
+
+
+def a_cuff() -> tuple[Cuff, Abp2Device, PassClock, Abp2]:
+    clock = PassClock(0.0)
+    cuff = Cuff(PlantSettings(volume_ml=150.0, slack_ml=0.0))
+    device = Abp2Device(cuff.cuff_at, Random("b"), 0.15, 0.003)
+    bus = SimulatedBus(clock)
+    bus.devices[0x28] = device
+    return cuff, device, clock, Abp2(bus)
+
+
+@pytest.mark.parametrize("end", ["the lease lapses", "the stop is pressed", "B is lost", "at its ceiling"])
+def test_in_virtual_time_it_lives_to_the_pass_as_the_simulated_guard_does(end: str) -> None:
+    """Whatever a session in simulation says of the guard is said of this board."""
+    cuff, device, clock, sensor = a_cuff()
+    simulated = SimulatedGuard([cuff], [sensor], clock, 3, latency_s=0.0)
+    my_cuff, my_device, my_clock, my_sensor = a_cuff()
+    lines = PlantPins(my_cuff, my_clock)
+    board = GuardBoard(lines, [my_sensor], simulated.guard.boot_id, my_clock)
+    ends, my_ends = Ends(), Ends()
+    links = [HostLink(one, count(7).__next__) for one in (ends, my_ends)]
+    pumping, closed = Wanted(0.9, True, False, False), Wanted(0.0, False, False, False)
+    states = []
+    for tick in range(500):
+        host_s, pass_s = tick * 0.01, tick * 0.01 + 0.005
+        for link in links:
+            link.poll(host_s)
+            if tick == 80:
+                link.arm((90.0 if end == "at its ceiling" else 200.0,), (600.0,), host_s)
+            if tick < 300 or end != "the lease lapses":
+                link.lease((pumping if 90 < tick < 250 else closed,), host_s)
+        if tick == 300 and end == "the stop is pressed":
+            simulated.estop_open, lines.loop_whole = True, False
+        if tick == 300 and end == "B is lost":
+            device.nack = my_device.nack = True
+        simulated.to_guard.put(ends.take(), host_s)
+        simulated.advance(pass_s + 1e-6)
+        ends.to_host += simulated.to_host.take(pass_s + 1e-6)
+        my_clock.now_s = pass_s
+        my_ends.to_host += board.one_pass(my_ends.take())
+        assert ends.to_host == my_ends.to_host, tick
+        assert cuff.cuff_at(pass_s) == my_cuff.cuff_at(pass_s), tick
+        states.append(board.guard.state)
+    assert {wire.VENTED, wire.ARMED, wire.TRIPPED} == set(states)
+    assert my_cuff.cuff_mmhg < 15.0

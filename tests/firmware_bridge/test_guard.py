@@ -130,10 +130,13 @@ def test_boots_vented_and_silent() -> None:
     assert rig.guard.take_bytes() == b""
 
 
-@pytest.mark.parametrize("make", [wire.arm, wire.lease, wire.disarm, wire.reset], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [wire.arm, wire.lease, wire.disarm, wire.reset, wire.maintenance], ids=lambda make: make.__name__
+)
 def test_before_a_hello_nothing_is_heard(make: Callable[..., bytes]) -> None:
     rig = ready()
     body = {"arm": (BOOT, rig.now_ms, 2500, 0, 9000, 0), "lease": (rig.now_ms, 250, 500, PUMP, 0, 0), "disarm": ()}
+    body["maintenance"] = (BOOT, rig.now_ms)
     rig.say(make, *body.get(make.__name__, (BOOT, rig.now_ms, 0)))
     assert rig.refused() == "no HELLO since the guard started"
     assert rig.outputs == VENTED
@@ -168,7 +171,7 @@ def test_the_firmware_version_is_said() -> None:
     rig = Rig(2)
     rig.say(wire.hello, 7)
     (welcome,) = rig.heard()
-    assert welcome[2:] == (1, 7, BOOT, rig.now_ms, 0x0100, 2)
+    assert welcome[2:] == (1, 7, BOOT, rig.now_ms, 0x0101, 2)
 
 
 def test_status_at_50_hz_once_greeted_and_at_once_on_a_change() -> None:
@@ -1110,6 +1113,62 @@ def test_a_reset_while_armed_is_refused() -> None:
     assert rig.refused(wire.ARMED) == "not in this state"
 
 
+# --- MAINTENANCE -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("since", ["armed", "disarmed", "tripped", "reset"])
+def test_a_guard_that_was_ever_armed_is_not_taken_out_of_its_loop(since: str) -> None:
+    """Its watchdog runs by then, and somebody may be in the cuff."""
+    rig = tripped() if since in {"tripped", "reset"} else armed()
+    if since == "disarmed":
+        rig.say(wire.disarm)
+    elif since == "reset":
+        rig.say(wire.reset, BOOT, rig.now_ms, 0)
+    state = rig.guard.state
+    rig.say(wire.maintenance, BOOT, rig.now_ms)
+    assert rig.refused(state) == "not in this state"
+
+
+def test_maintenance_for_another_boot_is_refused() -> None:
+    rig = ready()
+    rig.hello()
+    rig.say(wire.maintenance, BOOT ^ 1, rig.now_ms)
+    assert rig.refused() == "it is meant for a guard that has rebooted since"
+
+
+@pytest.mark.parametrize(("age_ms", "taken"), [(-1, False), (0, True), (249, True), (250, False)])
+def test_maintenance_that_was_long_on_its_way_is_refused(age_ms: int, taken: bool) -> None:
+    rig = ready()
+    rig.hello()
+    rig.say(wire.maintenance, BOOT, rig.now_ms - age_ms)
+    assert (rig.guard.state == wire.FLASHING) is taken
+    if not taken:
+        assert rig.refused() == "the guard time it quotes is too old, or the lease too long"
+
+
+@pytest.mark.parametrize("found", ["vented", "tripped"])
+def test_a_guard_never_armed_says_that_it_can_be_flashed_and_is_vented_until_its_board_is_reset(found: str) -> None:
+    rig = ready()
+    rig.estop_ok = found == "vented"  # a board on a desk has no stop loop
+    rig.tick()
+    assert rig.tripped == ("" if found == "vented" else "estop")
+    rig.hello()
+    rig.say(wire.maintenance, BOOT, rig.now_ms)
+    (status,) = rig.heard()
+    assert status[5:8] == (wire.FLASHING, wire.NONE, wire.NO_CHANNEL)
+    rig.estop_ok = True
+    rig.say(wire.reset, BOOT, rig.now_ms, 1)
+    assert rig.refused(wire.FLASHING) == "not in this state"
+    rig.arm()
+    assert rig.refused(wire.FLASHING) == "not in this state"
+    rig.lease(PUMP, 500)
+    rig.say(wire.disarm)
+    rig.say(wire.trip)
+    rig.b[0] = 3300
+    rig.passes(100)
+    assert (rig.guard.state, rig.guard.trip_reason, rig.outputs) == (wire.FLASHING, wire.NONE, VENTED)
+
+
 # --- whatever comes ----------------------------------------------------------------------------------------------
 
 
@@ -1141,6 +1200,7 @@ def frames(now_ms: int) -> st.SearchStrategy[bytes]:
         st.builds(wire.lease, seq, near, st.integers(0, 300), u16, u8, u16, u8),
         st.builds(wire.disarm, seq),
         st.builds(wire.reset, seq, boot, near, u8),
+        st.builds(wire.maintenance, seq, boot, near),
         st.builds(wire.welcome, seq, u32, u32, u32, u16, u8),
         st.builds(wire.trip, seq),
     )
@@ -1193,6 +1253,7 @@ STEPS = st.lists(
         st.tuples(st.just("lease"), st.integers(0, 7), st.integers(0, 1001), st.integers(0, 9), st.integers(-1, 260)),
         st.tuples(st.just("reset"), st.integers(0, 1)),
         st.tuples(st.just("frame"), frames(6000)),
+        st.tuples(st.just("maintenance")),
         st.tuples(st.just("lost")),
     ),
     max_size=60,
@@ -1223,6 +1284,8 @@ def test_whatever_happens_only_an_armed_guard_closes_a_valve(
             rig.say(wire.lease, (rig.now_ms - age_ms) % WRAP, 250, duty, flags, 0, other)
         elif what == "reset":
             rig.say(wire.reset, BOOT, rig.now_ms % WRAP, how[0])
+        elif what == "maintenance":
+            rig.say(wire.maintenance, BOOT, rig.now_ms % WRAP)
         elif what == "frame":
             rig.guard.on_bytes(how[0], rig.now_ms)
         else:

@@ -16,7 +16,17 @@ from firmware_bridge import firmware
 from firmware_bridge.firmware import wire
 
 FRAMES = json.loads((Path(__file__).parent / "golden_frames.json").read_text())
-KINDS = {"hello": 1, "welcome": 2, "arm": 3, "lease": 4, "status": 5, "disarm": 6, "trip": 7, "reset": 8}
+KINDS = {
+    "hello": 1,
+    "welcome": 2,
+    "arm": 3,
+    "lease": 4,
+    "status": 5,
+    "disarm": 6,
+    "trip": 7,
+    "reset": 8,
+    "maintenance": 9,
+}
 LEASE = wire.lease(7, 1000, 250, 437, 7, 0, 0)
 
 U8, U16, U32 = st.integers(0, 0xFF), st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
@@ -33,6 +43,7 @@ MESSAGES = st.one_of(
     st.builds(lambda *a: (wire.disarm(*a), (1, wire.DISARM, *a)), U32),
     st.builds(lambda *a: (wire.trip(*a), (1, wire.TRIP, *a)), U32),
     st.builds(lambda *a: (wire.reset(*a), (1, wire.RESET, *a)), U32, U32, U32, U8),
+    st.builds(lambda *a: (wire.maintenance(*a), (1, wire.MAINTENANCE, *a)), U32, U32, U32),
 )
 
 
@@ -92,7 +103,7 @@ def test_a_right_crc_round_too_little_is_bad(payload: bytes) -> None:
     assert (decoder.bad, decoder.other_version) == (1, 0)
 
 
-@pytest.mark.parametrize("kind", [0, 9, 255])
+@pytest.mark.parametrize("kind", [0, 10, 255])
 def test_an_unknown_kind_is_bad(kind: int) -> None:
     decoder = wire.Decoder()
     assert decoder.feed(framed(pack("<BBI", 1, kind, 5))) == []
@@ -102,7 +113,7 @@ def test_an_unknown_kind_is_bad(kind: int) -> None:
 @pytest.mark.parametrize("kind", KINDS.values())
 @pytest.mark.parametrize("more", [-1, 1])
 def test_a_body_of_another_size_is_bad(kind: int, more: int) -> None:
-    size = {1: 10, 2: 21, 3: 26, 4: 18, 5: 37, 6: 6, 7: 6, 8: 15}[kind] + more
+    size = {1: 10, 2: 21, 3: 26, 4: 18, 5: 37, 6: 6, 7: 6, 8: 15, 9: 14}[kind] + more
     decoder = wire.Decoder()
     assert decoder.feed(framed(bytes([1, kind]) + bytes(size - 2))) == []
     assert decoder.bad == 1
@@ -237,7 +248,7 @@ def test_the_numbers_are_part_of_the_wire() -> None:
     """A firmware may be older than the host: what a number means never changes."""
     assert (wire.VERSION, wire.MAX_FRAME, wire.NO_READING, wire.NO_CHANNEL) == (1, 64, -32768, 255)
     assert (wire.PUMP_ENABLE, wire.VENT_CLOSED, wire.DUMP_CLOSED, wire.ALL_FLAGS) == (1, 2, 4, 7)
-    assert (wire.VENTED, wire.ARMED, wire.TRIPPED) == (0, 1, 2)
+    assert (wire.VENTED, wire.ARMED, wire.TRIPPED, wire.FLASHING) == (0, 1, 2, 3)
     reasons = {name.lower(): code for name, code in vars(wire).items() if name.lower() in wire.TRIP_WORDS}
     assert [wire.TRIP_WORDS[code] for code in reasons.values()] == list(reasons)
     assert len(reasons) == len(wire.TRIP_WORDS) - 1
@@ -257,7 +268,17 @@ def test_every_code_has_its_words() -> None:
 
 SOURCES = sorted(Path(str(firmware.__file__)).parent.glob("*.py"))
 FORBIDDEN_NODES = (ast.Match, ast.AsyncFunctionDef, ast.Await, ast.NamedExpr, ast.JoinedStr, ast.TryStar)
-HAS = {"binascii": {"crc32"}, "struct": {"calcsize", "pack", "unpack", "unpack_from"}}
+HAS = {
+    "binascii": {"crc32"},
+    "json": {"load"},
+    "machine": {"ADC", "I2C", "PWM", "Pin", "UART", "WDT", "reset"},
+    "micropython": {"kbd_intr"},
+    "os": {"urandom"},
+    "select": {"POLLIN", "POLLOUT", "poll"},
+    "struct": {"calcsize", "pack", "unpack", "unpack_from"},
+    "sys": {"stdin", "stdout"},
+    "time": {"sleep_ms", "ticks_ms"},
+}
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)

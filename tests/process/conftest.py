@@ -500,9 +500,13 @@ class Wired(Served):
     def prescription(self, repetitions: int = 3) -> dict[str, Any]:
         return super().prescription(repetitions) | {"code": f"S-{self._codes}"}
 
-    def inflate(self, above_mmhg: float = 60.0) -> dict[str, Any]:
-        """Another person's limb each time, so that no limb's clock ends the test."""
+    def another_code(self) -> None:
+        """Another person's limb, so that no limb's clock ends the test."""
         self._codes += 1
+
+    def inflate(self, above_mmhg: float = 60.0) -> dict[str, Any]:
+        """Another person's limb each time."""
+        self.another_code()
         self.until(lambda seen: all((cuff["b_mmhg"] or 99.0) < 10.0 for cuff in seen["cuffs"]), "empty cuffs")
         return super().inflate(above_mmhg)
 
