@@ -55,6 +55,8 @@ STOP_WITHIN_S: Final = 8.0  # how long the end of the process waits for empty
 GONE_WITHIN_S: Final = 1.6  # of the publisher, once the cuff is empty
 JOURNAL_WITHIN_S: Final = 0.3
 
+_TEST_EVENTS: Final = (EventKind.SELFTEST_ROW, EventKind.SELFTEST_ENDED)
+
 _log: Final = logging.getLogger("manchet")
 
 
@@ -95,11 +97,17 @@ class Service:
         self.bench = _simulated(settings, loop)
         self.report = SessionReport(origin, __version__, self._deliver)
         limits = settings.core_limits()
-        core = CoreSettings(Bench(limits, settings.require_panel), settings.core_regulator())
+        wired = settings.guard.kind != "simulated"
+        core = CoreSettings(Bench(limits, settings.require_panel, wired), settings.core_regulator())
         self._calibration = calibration_notices(settings)
         self._broken = (Notice("boot_fault", detail=recalled.broken),) if recalled.broken else ()
         self.socket = CommandSocket(place.socket, self._submit, speed)
-        watchers = (Patient(self.bench.limbs).after, self.report.after, *((watch,) if watch is not None else ()))
+        watchers = (
+            Patient(self.bench.limbs).after,
+            self.report.after,
+            self._tell_test,
+            *((watch,) if watch is not None else ()),
+        )
         self.control = Control(
             loop,
             self.bench.hardware,
@@ -125,6 +133,13 @@ class Service:
         self.journal.session(summary)
         self.publisher.publish(summary)
         self.socket.session(msgspec.to_builtins(summary))
+
+    def _tell_test(self, stepped: Stepped, _now_s: float) -> None:
+        """What a self-test found, to whoever watches."""
+        if stepped.events:
+            told = [one for one in stepped.events if one.kind in _TEST_EVENTS]
+            if told:
+                self.socket.selftest(told)
 
     def _notices(self) -> tuple[Notice, ...]:
         return self.publisher.notices() + self._calibration + self._broken

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import bench, compare, demo, protocols, run, schema, simulate, verbs, watch
+from . import bench, compare, demo, protocols, run, schema, selftest, simulate, verbs, watch
 from .endings import LEVELS, complain, failed, log_to_stderr
 from .options import BAD_INPUT, DONE, FAILED, Refused, choice
 
@@ -28,7 +28,7 @@ def build() -> typer.Typer:
         "trust. Not a certified medical device.",
     )
     app.callback(invoke_without_command=True)(manchet)
-    for group in (run, demo, simulate, compare, watch, protocols, schema, bench, verbs):
+    for group in (run, demo, simulate, compare, watch, protocols, schema, bench, verbs, selftest):
         group.register(app)
     app.command("safe")(safe)
     return app

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from math import isfinite, nan
 from typing import Final
 
+from . import testing
 from .limb import LimbClock
 from .limits import (
     EMPTY_MMHG,
@@ -38,6 +39,7 @@ class Bench:
 
     limits: Limits
     require_panel: bool = False
+    selftest_required: bool = False  # READY wants one passed since power-up, within the last day
 
 
 @value
@@ -64,7 +66,8 @@ def obey(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Bench
 
 _PANEL_ONLY: Final = frozenset(
     {Verb.START, Verb.NEXT, Verb.PRESENT, Verb.RESET}
-)  # what lets a cuff inflate, later or now
+)  # what lets a cuff inflate, later or now; a self-test that is asked for waits for the button by itself
+BUTTON_WITHIN_S: Final = 30.0  # [J] after a self-test was asked for elsewhere
 
 
 def _screen(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
@@ -147,7 +150,8 @@ def _inherited_s(s: SessionState, new: Prescription, limits: Limits) -> float:
     if s.past_unknown:
         return limits.limb_cap_s(new.plan.limb)
     same = (new.plan.limb, new.plan.side)
-    return max((clock.restricted_s for (_, *limb), clock in s.clocks.items() if tuple(limb) == same), default=0.0)
+    known_s = max((clock.restricted_s for (_, *limb), clock in s.clocks.items() if tuple(limb) == same), default=0.0)
+    return max(known_s, s.nobodys_s)  # a self-test may have pressed on this very limb
 
 
 def planned_restricted_s(prescription: Prescription) -> float:
@@ -189,7 +193,40 @@ def _cannot_keep(s: SessionState) -> list[str]:
     return []
 
 
-def _start(s: SessionState, _command: Command, seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
+def _selftest(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Bench, now_s: float) -> Answer:
+    """Begin one, or say which cuff filled."""
+    if command.answer:
+        return _confirm(s, command, now_s)
+    if s.phase is Phase.TESTING:
+        return Answer(False, "a self-test is under way: " + (testing.question(s) or "wait for its end, or stop"))
+    if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
+        return Answer(False, f"not while {s.phase}: stop first")
+    refusal = testing.why_not(s, bench.limits)
+    if refusal:
+        return Answer(False, refusal)
+    for cuff, one in enumerate(seen):
+        if not one.empty and one.certain:  # a sensor without a reading is the test's to find
+            text = f"cuff {cuff + 1} is not measured empty, {one.pressure_mmhg:.0f} mmHg: empty it first"
+            return Answer(False, text, one.pressure_mmhg, EMPTY_MMHG, "mmHg")
+    if bench.require_panel and command.source != "panel":
+        s.test_asked_at_s = now_s
+        return Answer(True, f"press the start button at the bench within {BUTTON_WITHIN_S:g} s: the self-test begins")
+    testing.begin(s, bench.limits, now_s)
+    return Answer(True, "the self-test begins: cuff by cuff, up to 150 mmHg")
+
+
+def _confirm(s: SessionState, command: Command, now_s: float) -> Answer:
+    if s.test is None or not s.test.waits:
+        return Answer(False, "no self-test is waiting for an answer")
+    if testing.answer(s, command.answer, now_s):
+        return Answer(True, "right: that is the cuff")
+    return Answer(False, "that is not the cuff that was filled: the self-test has failed, vented")
+
+
+def _start(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Bench, now_s: float) -> Answer:
+    if now_s - s.test_asked_at_s <= BUTTON_WITHIN_S:
+        s.test_asked_at_s = -1e9
+        return _selftest(s, command, seen, bench, now_s)
     if s.phase is Phase.FAULT:
         return Answer(False, f"not after a trip ({s.fault.rule if s.fault else 'fault'}): reset first")
     if s.phase is not Phase.READY:
@@ -387,6 +424,7 @@ _OBEY: Final[dict[Verb, Callable[[SessionState, Command, tuple[Seen, ...], Bench
     Verb.LOWER: _lower,
     Verb.RESET: _reset,
     Verb.STATUS: _status,
+    Verb.SELFTEST: _selftest,
     Verb.ACKNOWLEDGE: _elsewhere,
     Verb.SILENCE: _elsewhere,
 }

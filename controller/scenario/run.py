@@ -121,13 +121,16 @@ class Lived:
             (self.publisher.offer,),
             notices=self.publisher.notices,
         )
-        self.supervisor = Supervisor(self.control, clinicians_prescriptions(scenario), scenario.seed)
+        self.supervisor = self._person()
         self.schedule = Schedule(scenario.faults, self)
         for after in (self.schedule.after, self.supervisor.after, self.patient.after, self.measure.after, self._after):
             self.control.watch(after)
         self.stalled = False  # a fault: the control process stands still
         self._ended_s: float | None = None
         self._stalled_at_s = 0.0
+
+    def _person(self) -> Supervisor:
+        return Supervisor(self.control, clinicians_prescriptions(self.scenario), self.scenario.seed)
 
     def start(self) -> None:
         self.schedule.boot(self._loop.time())

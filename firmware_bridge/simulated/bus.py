@@ -133,6 +133,10 @@ class Abp2Device:
         self._counts = 0
         self._temperature = round((self.TEMPERATURE_C + 50.0) / 200.0 * 16_777_215).to_bytes(3, "big")
 
+    def exchange(self, other: Abp2Device) -> None:
+        """A fault: each of the two is put where the other one was."""
+        self._pressure_at, other._pressure_at = other._pressure_at, self._pressure_at
+
     def written(self, data: bytes, now_s: float) -> None:
         if self.nack or self.hang or self.broken:
             raise self._line()

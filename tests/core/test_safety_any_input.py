@@ -17,6 +17,7 @@ from controller.core.model import (
     CuffOutputs,
     CuffWatch,
     Demand,
+    Drive,
     GuardState,
     GuardStatus,
     Inputs,
@@ -31,7 +32,7 @@ any_float = st.floats(allow_nan=True, allow_infinity=True)
 likely_mmhg = st.one_of(st.floats(-25.0, 350.0), st.sampled_from([nan, 0.0, 15.0, 150.0, 250.0]), any_float)
 phases = st.sampled_from(list(Phase))
 booleans = st.booleans()
-demands = st.builds(CuffDemand, any_float, booleans, booleans)
+demands = st.builds(CuffDemand, any_float, booleans, booleans, st.sampled_from(Drive))
 outputs = st.builds(CuffOutputs, st.floats(0.0, 1.0), booleans, booleans, booleans)
 uses = st.one_of(
     st.none(),

@@ -1189,8 +1189,8 @@ def sane(guard: Guard) -> None:
         if guard.state != wire.ARMED or not channel.ceiling_dmmhg:
             assert (channel.duty, channel.flags) == (0, 0)
         if channel.flags & wire.PUMP_ENABLE or channel.duty:
-            assert channel.flags == PUMP
-            assert 0 < channel.duty <= 1000
+            assert channel.flags & HELD == HELD
+        assert 0 <= channel.duty <= 1000
     assert (guard.state == wire.TRIPPED) == (guard.trip_reason != wire.NONE)
 
 
