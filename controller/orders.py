@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from .control import Control
 from .core.limits import Limits
-from .core.model import Command, Reply, Verb
+from .core.model import Command, Phase, Reply, Verb
 from .prescription.prescribe import Refused
 from .prescription.request import prescribed
 from .prescription.screening import screen
@@ -64,8 +64,8 @@ class Orders:
             if answer.done() or reply.cancelled():
                 return
             said = reply.result()
-            if said.ok and command.verb is Verb.START:
-                self._remember()
+            if said.ok and command.verb is Verb.START and self._control.state.session.phase is not Phase.TESTING:
+                self._remember()  # the button may also have begun a self-test that was asked for
             answer.set_result(self._told(verb, said.ok, said.text, said.value, said.limit, said.unit))
 
         self._control.submit(command).add_done_callback(replied)

@@ -27,7 +27,7 @@ COLUMNS: Final = ("row", "cuff", "figure", "value", "low", "high", "unit", "verd
 
 
 @dataclass
-class Tested:
+class Told:
     """The table as it is told, event by event; for whoever watches a bench."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Tested:
             self.outcome, self.text = str(happened.data["outcome"]), str(happened.data["text"])
 
 
-class Tester(Supervisor):
+class Examiner(Supervisor):
     """Asks for the test, prescribed or not, and says which cuff filled. `away`: says nothing; `wrong`: another."""
 
     def __init__(self, lived: LivedTest) -> None:
@@ -99,12 +99,12 @@ class LivedTest(Lived):
 
     def __init__(self, scenario: Scenario, loop: asyncio.AbstractEventLoop, prescribed: bool) -> None:
         self.prescribed = prescribed
-        self.told = Tested()
+        self.told = Told()
         self.highest_mmhg = [0.0] * scenario.cuffs
         super().__init__(scenario, loop)
 
     def _person(self) -> Supervisor:
-        return Tester(self)
+        return Examiner(self)
 
     def _after(self, stepped: Stepped, now_s: float) -> None:
         for happened in stepped.events:
