@@ -97,8 +97,8 @@ class Service:
         self.bench = _simulated(settings, loop)
         self.report = SessionReport(origin, __version__, self._deliver)
         limits = settings.core_limits()
-        wired = settings.guard.kind != "simulated"
-        core = CoreSettings(Bench(limits, settings.require_panel, wired), settings.core_regulator())
+        known = Bench(limits, settings.require_panel, settings.selftest_required)
+        core = CoreSettings(known, settings.core_regulator())
         self._calibration = calibration_notices(settings)
         self._broken = (Notice("boot_fault", detail=recalled.broken),) if recalled.broken else ()
         self.socket = CommandSocket(place.socket, self._submit, speed)

@@ -247,6 +247,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
             exercise_cap_s=table.exercise_cap_s,
         )
 
+    @property
+    def selftest_required(self) -> bool:
+        """Whether READY wants a self-test passed: everywhere but on simulated pins."""
+        return self.guard.kind != "simulated"
+
     def core_regulator(self) -> RegulatorSettings:
         """The regulator's settings as the core takes them."""
         table = self.regulator

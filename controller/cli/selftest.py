@@ -88,7 +88,7 @@ def _run(path: Path) -> _Told:
     except KeyboardInterrupt:
         with suppress(NoService, NoAnswer):
             ask(path, "stop")
-        raise
+        raise Refused("broken off: the bench was told to stop", FAILED) from None
     return told
 
 
