@@ -209,6 +209,8 @@ def _selftest(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: 
             text = f"cuff {cuff + 1} is not measured empty, {one.pressure_mmhg:.0f} mmHg: empty it first"
             return Answer(False, text, one.pressure_mmhg, EMPTY_MMHG, "mmHg")
     if bench.require_panel and command.source != "panel":
+        if s.phase is Phase.READY:
+            return Answer(False, "the start button would begin the session now: stop first, then ask again")
         s.test_asked_at_s = now_s
         return Answer(True, f"press the start button at the bench within {BUTTON_WITHIN_S:g} s: the self-test begins")
     testing.begin(s, bench.limits, now_s)
@@ -224,7 +226,7 @@ def _confirm(s: SessionState, command: Command, now_s: float) -> Answer:
 
 
 def _start(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Bench, now_s: float) -> Answer:
-    if now_s - s.test_asked_at_s <= BUTTON_WITHIN_S:
+    if s.phase is Phase.IDLE and now_s - s.test_asked_at_s <= BUTTON_WITHIN_S:
         s.test_asked_at_s = -1e9
         return _selftest(s, command, seen, bench, now_s)
     if s.phase is Phase.FAULT:
@@ -245,6 +247,9 @@ def _start(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Ben
                 EMPTY_MMHG,
                 "mmHg",
             )
+    refusal = _after_test(s, bench.limits, now_s)
+    if refusal is not None:
+        return refusal
     s.step_index, s.progress_s, s.final, s.pausing = 0, 0.0, False, False
     s.exercise_restricted_s = tuple([_carried_s(s, cuff) for cuff in range(len(s.prescriptions))])
     s.started_at_s = s.sign_at_s = now_s
@@ -256,6 +261,21 @@ def _start(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Ben
     else:
         begin_set(s, Event.START_MOVING, now_s)
     return Answer(True, f"{timeline.protocol} begins")
+
+
+def _after_test(s: SessionState, limits: Limits, now_s: float) -> Answer | None:
+    """A self-test restricts the limb it presses on: a session begins as a second exercise would, after a minute of free
+    flow, and with what the limb has left now, which is less than when it was prescribed."""
+    free_s = now_s - s.test_passed_at_s
+    if free_s < INTER_EXERCISE_S:
+        text = f"the self-test has just pressed on this limb: begin in {INTER_EXERCISE_S - free_s:.0f} s"
+        return Answer(False, text, round(free_s, 1), INTER_EXERCISE_S, "s")
+    for cuff, prescription in enumerate(s.prescriptions):
+        clock = s.clock_of(cuff)
+        refusal = None if prescription is None or clock is None else _too_long(prescription, clock, limits)
+        if refusal is not None:
+            return refusal
+    return None
 
 
 def _carried_s(s: SessionState, cuff: int) -> float:

@@ -112,8 +112,20 @@ def test_what_is_prescribed_stays_and_is_ready_again() -> None:
     through(stand)
     assert stand.run(1.0).phase is Phase.READY
     assert stand.s.prescriptions[0] is not None
-    stand.obeyed(Verb.START)
+    early = stand.refused(Verb.START)
+    assert early.text.startswith("the self-test has just pressed on this limb: begin in 5")
+    assert (early.limit, early.unit) == (60.0, "s")
+    stand.run(60.0).obeyed(Verb.START)
     assert stand.phase is Phase.INFLATING
+    assert stand.s.exercise_restricted_s[0] == 0.0
+
+
+def test_a_limb_that_has_no_longer_enough_left_is_not_begun_with() -> None:
+    stand = Stand().ready()
+    stand.obeyed(Verb.SELFTEST)
+    through(stand)
+    stand.run(70.0).state.session.clocks["A1", Limb.LEG, Side.LEFT].restricted_s = 1190.0
+    assert "leave the cuff empty for 180 s first" in stand.refused(Verb.START).text
 
 
 def test_a_day_later_it_is_due_again() -> None:
@@ -214,6 +226,17 @@ def test_from_elsewhere_the_button_at_the_bench_begins_it() -> None:
     assert stand.phase is Phase.IDLE
     stand.obeyed(Verb.START, source="panel")
     assert stand.phase is Phase.TESTING
+
+
+def test_where_the_button_would_begin_a_session_it_begins_no_test() -> None:
+    stand = Stand(require_panel=True).run(1.0)
+    stand.obeyed(Verb.SCREEN, screening=screening())
+    stand.obeyed(Verb.SELFTEST)
+    stand.obeyed(Verb.PRESCRIBE, prescription=prescription())
+    stand.until(Phase.READY)
+    assert "stop first" in stand.refused(Verb.SELFTEST).text
+    stand.obeyed(Verb.START, source="panel")
+    assert stand.phase is Phase.INFLATING
 
 
 def test_the_button_begins_none_that_was_asked_for_too_long_ago_or_twice() -> None:
