@@ -114,6 +114,7 @@ class SelfTest:
     base_mmhg: tuple[tuple[float, float], ...] = ()  # A and B of every cuff when a stage began
     from_mmhg: float = nan
     peak_mmhg: float = -inf
+    low_mmhg: float = inf  # of a closed cuff, once the air in it has come to rest
     refused: int = -1
     rising_s: float = nan  # since 20 mmHg
     heard_at_s: float = nan  # the newest B that was taken into a fit
@@ -147,7 +148,7 @@ class SelfTest:
 
     def next(self) -> None:
         self.age_s, self.unarmed_s = 0.0, 0.0
-        self.base_mmhg, self.from_mmhg, self.peak_mmhg = (), nan, -inf
+        self.base_mmhg, self.from_mmhg, self.peak_mmhg, self.low_mmhg = (), nan, -inf, inf
         self.rising_s = self.heard_at_s = nan
         self.fit = (0.0, 0.0, 0.0, 0.0, 0.0)
         if self.at + 1 < len(self.plan):

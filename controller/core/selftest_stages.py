@@ -31,6 +31,7 @@ RISE_TO_MMHG: Final = 60.0
 REPUMP_S: Final = 15.0  # [J] from 20 mmHg to where a stage wants it
 SETTLE_S: Final = 1.0  # [J]
 SWITCH_S: Final = 1.0
+HELD_RISE_MMHG: Final = 8.0  # [J] a closed cuff on a limb that keeps still; a pump that runs needs half a second
 FALL_TO_MMHG: Final = 20.0
 FALL_SHARE: Final = 0.9  # [J] 10 % lower within a second, or it does not fall
 FALL_S: Final = 5.0
@@ -60,11 +61,26 @@ def step(t: SelfTest, look: Look) -> tuple[CuffDemand, ...]:
         t.judge("sensors", nan, "A or B gave no reading under pressure")
     elif t.stage in NEEDS_ARMED and not _stays_armed(t, look):
         t.judge(UNDER_WAY[t.stage], nan, "the guard is no longer armed")
+    elif t.stage in _HELD and _rises(t, look):
+        t.judge(
+            UNDER_WAY[t.stage], nan, "pressure rises with the pump off: it runs on, or the limb does not keep still"
+        )
     else:
         demand = _LIVE[t.stage](t, look)
     if t.over:
         demand = DEMAND_VENT
     return tuple([demand if one == cuff else DEMAND_VENT for one in range(len(t.subjects))])
+
+
+_HELD: Final = frozenset({_S.SETTLE, _S.PAUSE, _S.STILL, _S.CREEP, _S.LEAK})
+
+
+def _rises(t: SelfTest, look: Look) -> bool:
+    """Whether a closed cuff that nobody pumps rises, by either sensor: at once, not at the end of a minute."""
+    here = look.seen[t.cuff].pressure_mmhg
+    if t.age_s >= KEEP_FROM_S:
+        t.low_mmhg = min(t.low_mmhg, here)
+    return not here <= t.low_mmhg + HELD_RISE_MMHG
 
 
 def _stays_armed(t: SelfTest, look: Look) -> bool:

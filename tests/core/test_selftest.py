@@ -433,6 +433,18 @@ def test_a_cuff_that_was_let_down_between_the_two_pressures_is_judged_by_its_who
     assert bench.row("leak").value == pytest.approx(3.0, rel=0.1)
 
 
+@pytest.mark.parametrize("stage", [Stage.SETTLE, Stage.PAUSE, Stage.STILL, Stage.CREEP, Stage.LEAK])
+def test_a_pump_that_runs_on_is_not_waited_for(stage: Stage) -> None:
+    bench = Bench().until(stage)
+    bench.cuffs[0].runs_on = True
+    begun_mmhg, since_s = bench.cuffs[0].mmhg, bench.now_s
+    bench.run()
+    ((row, _),) = bench.failed()
+    assert "pressure rises with the pump off" in bench.row(row).text
+    assert bench.now_s - since_s < 1.0
+    assert bench.cuffs[0].mmhg < begun_mmhg + 30.0
+
+
 @pytest.mark.parametrize("sensor", ["a", "b"])
 @pytest.mark.parametrize("stage", [Stage.FILL, Stage.RISE, Stage.VENT, Stage.LEAK])
 def test_a_sensor_that_is_lost_under_pressure_vents_in_that_tick(sensor: str, stage: Stage) -> None:

@@ -66,6 +66,7 @@ def test_every_corner_of_the_plants_passes(plant: tuple[float, float, float]) ->
     passes(bench(plant=dict(zip(("volume_ml", "pump_l_min", "vent_tau_s"), plant, strict=True))))
 
 
+@pytest.mark.slow
 @pytest.mark.sweep
 @pytest.mark.parametrize("limb", Limb)
 @pytest.mark.parametrize("plant", GRID, ids=str)
