@@ -14,10 +14,10 @@ Valves. The fall through one open valve is fitted as p = p0 exp(-t / tau), by le
 which is 2.69 tau; 5 s of that allow a tau of 1.86 s. A cuff gives a little more at 220 mmHg than at 60, so that the
 true time is up to a tenth longer [D, simulated plants].
 
-Leak. A limb that creeps under pressure lets it fall like a leak, and is none. Air lost by a leak is g p; a volume that
-grows by k costs as much as k (p + 760) of air; a mmHg takes air of C (1 + 0.0012 p). With the falls r1 and r2, measured
-at p1 (40 % of p2) and p2, k drops out: with w = (p2 + 760) / (p1 + 760) (1 + 0.0012 p1) / (1 + 0.0012 p2) and
-v = (p2 + 760) / (p1 + 760), leak at 150 mmHg = (r2 - w r1) 150 / (p2 - v p1), never more than the whole fall.
+Leak. A limb that creeps lets the pressure fall as a leak does, and is no leak. A leak loses air in proportion to p; a
+cuff that grows at a steady rate takes air in proportion to p + 760; a mmHg more takes air as 1 + 0.0012 p. With the
+falls r1 and r2, measured at p1 (40 % of p2) and p2, and v = (p2 + 760) / (p1 + 760), the growth drops out:
+leak at 150 mmHg = (r2 - v (1 + 0.0012 p1) / (1 + 0.0012 p2) r1) 150 / (p2 - v p1), never more than the whole fall.
 """
 
 from __future__ import annotations
