@@ -17,6 +17,7 @@ ARM_S: Final = 2.0  # [J] a guard that has not armed by then will not
 OWN_LEAST_MMHG: Final = 20.0  # [J] of 30: what the other of the two own sensors must show
 OTHERS_MMHG: Final = 8.0  # [J] what a neighbour may move by
 KEEP_LOSS_MMHG: Final = 5.0  # [J] an open valve loses 10 of 30 mmHg and more in that time
+KEEP_RISE_MMHG: Final = 10.0  # [J] a pump may coast for that much; one that runs on adds 15 and more in a second
 RISE_LEAST_S: Final = 0.15  # [J] 150 mL and 4 L/min take 0.4 s
 RISE_MOST_S: Final = 3.6  # [J] 800 mL and 1.5 L/min take 2.7 s
 SWITCH_RISE_MMHG: Final = 4.0  # [J] a pulse moves a cuff by 1 or 2; a pump by 15 and more in a second
@@ -65,7 +66,7 @@ ROWS: Final[dict[str, RowKind]] = {
         "tubes or sensors of the cuffs are exchanged: put each on its own channel",
     ),
     "closes": RowKind(
-        "lost in 1 s with both valves closed", "mmHg", -KEEP_LOSS_MMHG, KEEP_LOSS_MMHG,
+        "lost in 1 s with both valves closed", "mmHg", -KEEP_RISE_MMHG, KEEP_LOSS_MMHG,
         "a valve stays open or the tube is off; where it rose, the pump runs though switched off",
     ),
     "confirmed": RowKind(

@@ -12,7 +12,15 @@ from typing import Final
 from .limits import EMPTY_MMHG, TARGET_MAX_MMHG
 from .model import DEMAND_VENT, CuffDemand, Drive, GuardState
 from .selftest import LEAK_MMHG, NEEDS_ARMED, UNDER_WAY, Look, SelfTest, Stage
-from .selftest_rows import ARM_S, KEEP_LOSS_MMHG, OTHERS_MMHG, OWN_LEAST_MMHG, RISE_MOST_S, SWITCH_RISE_MMHG
+from .selftest_rows import (
+    ARM_S,
+    KEEP_LOSS_MMHG,
+    KEEP_RISE_MMHG,
+    OTHERS_MMHG,
+    OWN_LEAST_MMHG,
+    RISE_MOST_S,
+    SWITCH_RISE_MMHG,
+)
 
 LOOK_S: Final = 0.6  # [J] both sensors have said their word by then
 REFUSAL_FROM_S: Final = 0.1  # [J] the count before the lease that must be refused
@@ -31,7 +39,9 @@ RISE_TO_MMHG: Final = 60.0
 REPUMP_S: Final = 15.0  # [J] from 20 mmHg to where a stage wants it
 SETTLE_S: Final = 1.0  # [J]
 SWITCH_S: Final = 1.0
-HELD_RISE_MMHG: Final = 8.0  # [J] a closed cuff on a limb that keeps still; a pump that runs needs half a second
+HELD_RISE_MMHG: Final = (
+    12.0  # [J] a closed cuff on a limb that keeps still, its pump coasting; a second of one that runs
+)
 FALL_TO_MMHG: Final = 20.0
 FALL_SHARE: Final = 0.9  # [J] 10 % lower within a second, or it does not fall
 FALL_S: Final = 5.0
@@ -178,7 +188,7 @@ def _keep(t: SelfTest, look: Look) -> CuffDemand:
     if t.age_s < KEEP_FROM_S or not isfinite(t.from_mmhg):
         t.from_mmhg = b_mmhg
     lost = t.from_mmhg - b_mmhg
-    if t.age_s >= KEEP_FROM_S + KEEP_S or not abs(lost) <= KEEP_LOSS_MMHG:
+    if t.age_s >= KEEP_FROM_S + KEEP_S or not -KEEP_RISE_MMHG <= lost <= KEEP_LOSS_MMHG:
         t.judge("closes", lost)
         t.next()
         return DEMAND_VENT

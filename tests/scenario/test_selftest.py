@@ -77,7 +77,13 @@ def test_every_plant_passes(plant: tuple[float, float, float], limb: Limb) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "plant",
-    [{"sensor_noise_mmhg": 0.0}, {"sensor_noise_mmhg": 0.6}, {"drift_ml_per_min": 15.0}, {"hose_mmhg_per_l_min": 8.0}],
+    [
+        {"sensor_noise_mmhg": 0.0},
+        {"sensor_noise_mmhg": 0.6},
+        {"drift_ml_per_min": 15.0},
+        {"hose_mmhg_per_l_min": 15.0},
+        {"pump_spin_up_ms": 400.0},
+    ],
     ids=str,
 )
 def test_noise_creep_and_hoses_are_no_defects(plant: dict[str, float]) -> None:
