@@ -58,6 +58,8 @@ STOP_WITHIN_S: Final = 8.0  # how long the end of the process waits for empty
 GONE_WITHIN_S: Final = 1.6  # of the publisher, once the cuff is empty
 JOURNAL_WITHIN_S: Final = 0.3
 
+_TEST_EVENTS: Final = (EventKind.SELFTEST_ROW, EventKind.SELFTEST_ENDED)
+
 _log: Final = logging.getLogger("manchet")
 
 
@@ -101,13 +103,15 @@ class Service:
         self.report = SessionReport(origin, __version__, self._deliver)
         self.panel = None if settings.panel is None else Panel(loop, lambda: _pins(settings), self._press)
         limits = settings.core_limits()
-        core = CoreSettings(Bench(limits, settings.require_panel, standing.uncalibrated), settings.core_regulator())
+        known = Bench(limits, settings.require_panel, standing.uncalibrated, settings.selftest_required)
+        core = CoreSettings(known, settings.core_regulator())
         self._calibration = calibration_notices(standing)
         self._calibrated_on = standing.calibrated_on
         self._broken = (Notice("boot_fault", detail=recalled.broken),) if recalled.broken else ()
         self.socket = CommandSocket(place.socket, self._submit, speed)
         moving = (Patient(self.bench.limbs).after,) if self.bench.limbs else ()
-        watchers = (*moving, self.report.after, log_trips, *((watch,) if watch is not None else ()))
+        told = (self.report.after, self._tell_test, log_trips)
+        watchers = (*moving, *told, *((watch,) if watch is not None else ()))
         self.control = Control(
             loop,
             self.bench.hardware,
@@ -138,6 +142,13 @@ class Service:
         self.journal.session(summary)
         self.publisher.publish(summary)
         self.socket.session(msgspec.to_builtins(summary))
+
+    def _tell_test(self, stepped: Stepped, _now_s: float) -> None:
+        """What a self-test found, to whoever watches."""
+        if stepped.events:
+            told = [one for one in stepped.events if one.kind in _TEST_EVENTS]
+            if told:
+                self.socket.selftest(told)
 
     def _notices(self) -> tuple[Notice, ...]:
         panel = self.panel.notices() if self.panel is not None else ()
@@ -238,7 +249,8 @@ class Service:
 
     def _record_failure(self, failure: BaseException) -> None:
         """A process that failed with somebody's limb in the cuff comes up in FAULT: a person has to look."""
-        if self.control.state.session.step_index < 0:
+        session = self.control.state.session
+        if session.step_index < 0 and session.phase is not Phase.TESTING:
             return
         text = f"the control process failed: {type(failure).__name__}: {failure}"
         data: dict[str, Scalar] = {"rule": "control_failed", "value": None, "limit": None, "unit": "", "text": text}

@@ -100,6 +100,8 @@ class Orders:
             return Command(number, verb, by, source, condition=str(args.get("condition", ""))[:60])
         if verb is Verb.RESET:
             return Command(number, verb, by, source, cuff_off=args.get("cuff_off") is True)
+        if verb is Verb.SELFTEST:
+            return Command(number, verb, by, source, answer=str(args.get("confirm") or "")[:40].strip())
         return Command(number, verb, by, source)
 
     def _prescribe(self, number: int, args: Mapping[str, Any], by: str, source: str) -> Command:

@@ -51,6 +51,7 @@ def guard_status(status: Status, expected_boot_id: int) -> GuardStatus:
                 for one in status.channels
             ]
         ),
+        status.refused,
     )
 
 
@@ -77,3 +78,5 @@ def _order(link: GuardLink, order: GuardOrder, outputs: Outputs, now_s: float) -
         link.trip()
     elif order is GuardOrder.RESET:
         link.reset(cuff_off=outputs.cuff_off)
+    elif order is GuardOrder.PROVE_REFUSAL:
+        link.prove_refusal()

@@ -264,6 +264,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
             exercise_cap_s=table.exercise_cap_s,
         )
 
+    @property
+    def selftest_required(self) -> bool:
+        """Whether READY wants a self-test passed since power-up: wherever the wires end in a bench that a person may be
+        on, and not in simulated physics."""
+        return self.guard.kind != "simulated" and self.simulated is None
+
     def core_regulator(self) -> RegulatorSettings:
         """The regulator's settings as the core takes them."""
         table = self.regulator

@@ -22,12 +22,14 @@ HELLO_EVERY_S: Final = 0.5
 SILENT_S: Final = 0.25  # a guard silent for so long is asked again; the last lease it could have got has lapsed by then
 ORDER_LAPSES_S: Final = 1.0  # [J] an ARM whose handshake takes longer is forgotten
 LEASE_MS: Final = 250
+OVER_LONG_MS: Final = 1000  # what `prove_refusal` asks for; no guard may grant more than LEASE_MS
 OFFSET_LEAK: Final = 0.001  # [J] seconds a second by which the guard's clock may lag ours before its words look old
 
 _NOT_YET: Final = "the guard has not answered yet: check its cable and power"
 _SILENT: Final = "the guard has said nothing for more than 250 ms: check its cable and power"
 _TICKS: Final = 0x3FFFFFFF
 _HALF: Final = 0x20000000
+_NO_PUMP: Final = wire.BOTH_CLOSED
 _OUTPUTS: Final = tuple((bool(f & 1), not f & 2, not f & 4) for f in range(256))  # enabled, vent open, dump open
 
 
@@ -110,11 +112,15 @@ class HostLink:
         duty0 = duty1 = flags1 = 0
         if 0.0 <= first.pump_duty <= 1.0:  # NaN is no duty
             duty0 = int(first.pump_duty * 1000.0 + 0.5)
+        else:
+            flags0 &= _NO_PUMP
         if len(wanted) > 1:
             second = wanted[1]
             flags1 = second.pump_enabled | (not second.vent_open) << 1 | (not second.dump_open) << 2
             if 0.0 <= second.pump_duty <= 1.0:
                 duty1 = int(second.pump_duty * 1000.0 + 0.5)
+            else:
+                flags1 &= _NO_PUMP
         seq = self._seq = (self._seq + 1) & 0xFFFFFFFF
         self._send(wire.lease(seq, self._quote_ms, LEASE_MS, duty0, flags0, duty1, flags1))
 
@@ -151,6 +157,11 @@ class HostLink:
             self.boot_id = self.guard_boot_id
             self._take_over = False
             self._send(wire.reset(self._next_seq(), self.boot_id, self._quote_ms, 1 if cuff_off else 0))
+
+    def prove_refusal(self) -> None:
+        """One lease of OVER_LONG_MS for pump off and valves open: `refused` of the next statuses must count it."""
+        if self._welcomed:
+            self._send(wire.lease(self._next_seq(), self._quote_ms, OVER_LONG_MS, 0, 0, 0, 0))
 
     # --- the handshake -------------------------------------------------------------------------------------------
 
@@ -236,6 +247,7 @@ class HostLink:
             trip_channel if trip_channel != wire.NO_CHANNEL else -1,
             estop_ok == 1,
             channels,
+            refused,
         )
 
     # --- the transport -------------------------------------------------------------------------------------------

@@ -170,8 +170,6 @@ class _Cuff:
 
     def drive(self, duty: int, flags: int) -> None:
         percent = min(100, (duty + 5) // 10)
-        if not percent:
-            flags &= ~PUMP_ENABLE
         if (percent, flags) == self._driven:
             return
         was_percent, was_flags = self._driven

@@ -73,6 +73,7 @@ class Status:
     trip_channel: int
     estop_ok: bool
     channels: tuple[Channel, ...]
+    refused: int = 0  # what the guard has refused since its boot, modulo 2**16
 
 
 @dataclass(slots=True)
@@ -116,3 +117,6 @@ class GuardLink(Protocol):
     def reset(self, cuff_off: bool = False) -> None:
         """Clear the guard's latch; the guard refuses unless it is vented, below 15 mmHg and the E-stop loop whole.
         `cuff_off`: a person vouches that the cuff is off the limb, where a sensor is dead."""
+
+    def prove_refusal(self) -> None:
+        """One lease longer than any guard may grant, all vented: a sound guard counts it as refused."""

@@ -152,6 +152,14 @@ def test_that_the_cuff_is_off_is_said_in_so_many_words(said: object, heard: bool
     assert door.control.taken[0].cuff_off is heard
 
 
+@pytest.mark.parametrize(
+    ("said", "heard"), [(None, ""), ("", ""), (" left leg ", "left leg"), ("x" * 99, "x" * 40), (1, "1")]
+)
+def test_what_a_person_saw_in_a_self_test(said: object, heard: str, door: Door) -> None:
+    door.say("selftest", confirm=said)
+    assert door.control.taken[0].answer == heard
+
+
 def test_a_screening_and_a_prescription(door: Door) -> None:
     answers: dict[str, Any] = {question.key: False for question in (*QUESTIONS, HEART_COMPLAINTS, MEDICAL_CLEARANCE)}
     answers |= {"code": "S-1", "systolic_mmhg": 120, "diastolic_mmhg": 80}

@@ -170,6 +170,30 @@ def test_the_defaults_are_those_of_the_core() -> None:
     assert settings.core_regulator() == RegulatorSettings()
 
 
+@pytest.mark.parametrize(
+    ("kind", "table", "lines"),
+    [
+        ("simulated", "", ""),
+        ("pico", '[guard.pico]\nport = "/dev/manchet-guard"\n', ""),
+        (
+            "gpio",
+            "[guard.gpio]\nestop_gpio = 5\nheartbeat_gpio = 22\n",
+            "lines = { pump_gpio = 12, pump_enable_gpio = 13, vent_gpio = 16, dump_gpio = 17 }\n",
+        ),
+    ],
+)
+@pytest.mark.parametrize("physics", ["[simulated]\n", ""])
+def test_only_a_bench_of_simulated_physics_is_ready_without_a_self_test(
+    tmp_path: Path, kind: str, table: str, lines: str, physics: str
+) -> None:
+    if kind == "simulated" and not physics:
+        return
+    text = BENCH.replace('kind = "simulated"\n', f'kind = "{kind}"\n{table}').replace("[simulated]\n", "")
+    sensors = "sensor_b = { bus = 2, address = 0x28 }\n" if kind != "simulated" else ""
+    settings = load(bench(tmp_path, f"{text}{sensors}{lines}{physics}"))
+    assert settings.selftest_required is (not physics)
+
+
 def test_the_regulator_can_be_switched_off(tmp_path: Path) -> None:
     settings = load(bench(tmp_path, BENCH + "[regulator]\nenabled = false\n"))
     assert not settings.core_regulator().regulated

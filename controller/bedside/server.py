@@ -13,16 +13,16 @@ import asyncio
 import contextlib
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from ..core.model import Snapshot, Verb
+from ..core.model import Happened, Snapshot, Verb
 from .lock import clear_dead_socket
 from .peer import allowed, peer
-from .show import session_json, snapshot_json
+from .show import selftest_json, session_json, snapshot_json
 
 LINE_MAX: Final = 16 * 1024  # bytes of one request
 REPLY_WITHIN_S: Final = 0.3  # of the wall
@@ -117,6 +117,12 @@ class CommandSocket:
     def session(self, summary: Mapping[str, object]) -> None:
         """The summary of a session that ended: never dropped while the watcher is connected. Never waits."""
         line = session_json(summary)
+        for watcher in self._watchers.values():
+            watcher.take(line, keep=True)
+
+    def selftest(self, told: Sequence[Happened]) -> None:
+        """What a self-test found in one tick: never dropped while the watcher is connected. Never waits."""
+        line = selftest_json(told)
         for watcher in self._watchers.values():
             watcher.take(line, keep=True)
 

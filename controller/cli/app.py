@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import bench, calibrate, compare, demo, flash, guard, protocols, run, schema, simulate, verbs, watch
+from . import bench, calibrate, compare, demo, flash, guard, protocols, run, schema, selftest, simulate, verbs, watch
 from .endings import LEVELS, complain, failed, log_to_stderr
 from .options import BAD_INPUT, DONE, FAILED, Refused, choice
 
@@ -28,7 +28,9 @@ def build() -> typer.Typer:
         "trust. Not a certified medical device.",
     )
     app.callback(invoke_without_command=True)(manchet)
-    for group in (run, guard, demo, simulate, compare, watch, protocols, calibrate, schema, bench, flash, verbs):
+    for group in (
+        run, guard, demo, simulate, compare, watch, protocols, calibrate, selftest, schema, bench, flash, verbs,
+    ):  # fmt: skip
         group.register(app)
     app.command("safe", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(safe)
     return app

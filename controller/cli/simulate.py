@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PERCENT = (1.0, 100.0)
 LOP = (80.0, 330.0)
+UNPRESCRIBED = "bfr-30-15-15-15"  # what a scenario without a session is made with; nobody prescribes it
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +48,9 @@ def simulate(
     ] = None,
     trace: Annotated[Path | None, typer.Option("--trace", metavar="FILE.csv", help="write every tick to this")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    selftest: Annotated[
+        bool, typer.Option("--selftest", help="the bench's self-test in place of a session; PROTOCOL may be left out")
+    ] = False,
     list_faults: Annotated[bool, typer.Option("--list-faults", help="what can go wrong, one a line")] = False,
     list_plant: Annotated[bool, typer.Option("--list-plant", help="what --plant may set, one a line")] = False,
 ) -> int:
@@ -55,7 +59,7 @@ def simulate(
         return _list_faults()
     if list_plant:
         return _list_plant()
-    if not protocol:
+    if not protocol and not selftest:
         raise Refused("PROTOCOL is missing: name one of `manchet protocols`")
     from ..core.model import Limb
     from ..prescription.library import named
@@ -72,9 +76,11 @@ def simulate(
     except ValueError as error:
         raise Refused(str(error) if str(error).startswith("--") else f"--plant {error}") from None
     scenario = Scenario(
-        named(protocol, protocols), lop, percent_lop, Limb(limb), cuffs, seed, regulator == "on", given, faults,
-        cast("SensorKind", sensor), trace=trace, guard=guard,
+        named(protocol or UNPRESCRIBED, protocols), lop, percent_lop, Limb(limb), cuffs, seed, regulator == "on", given,
+        faults, cast("SensorKind", sensor), trace=trace, guard=guard,
     )  # fmt: skip
+    if selftest:
+        return _selftest(scenario, bool(protocol), as_json)
     try:
         result = _with_progress(scenario, run_scenario) if _watched(as_json) else run_scenario(scenario)
     except NotPrescribed as refused:
@@ -85,6 +91,23 @@ def simulate(
         print(json.dumps(result, allow_nan=False))
     else:
         _print(result)
+    return DONE
+
+
+def _selftest(scenario: Scenario, prescribed: bool, as_json: bool) -> int:
+    """In virtual time; with a protocol on the limb it is prescribed for, else with nothing prescribed."""
+    from ..prescription.prescribe import Refused as NotPrescribed
+    from ..scenario.selftest import run_selftest
+    from .selftest import print_table
+
+    try:
+        result = run_selftest(scenario, prescribed)
+    except NotPrescribed as refused:
+        raise Refused(refused.text, BAD_INPUT) from None
+    if as_json:
+        print(json.dumps(result, allow_nan=False))
+    else:
+        print_table(result)
     return DONE
 
 

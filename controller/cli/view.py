@@ -27,7 +27,7 @@ PLOT_LEAST: Final = 2  # rows; with fewer a plot shows nothing
 WIDTH_MAX: Final = 110
 PHASE_STYLES: Final = {
     "working": "bold green", "holding": "green", "inflating": "bold yellow", "releasing": "cyan", "resting": "cyan",
-    "moving": "green", "paused": "yellow", "stopping": "yellow", "fault": "bold white on red",
+    "moving": "green", "paused": "yellow", "stopping": "yellow", "fault": "bold white on red", "testing": "bold yellow",
 }  # fmt: skip
 PRIORITY_STYLES: Final = {"high": "bold white on red", "medium": "black on yellow", "low": "cyan"}
 CUES: Final = {"up": "▲ up", "down": "▼ down", "hold": "■ hold"}

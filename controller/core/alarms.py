@@ -58,6 +58,7 @@ CONDITIONS: Final[Mapping[str, Condition]] = {
     "boot_pressurised": Condition(_HIGH, False, "cuff found inflated at power-up: take the cuff off"),
     "off_target": Condition(_MEDIUM, False, "pressure outside its band"),
     # told by the session or by what is around the core
+    "selftest_failed": Condition(_MEDIUM, False, "the self-test has failed"),
     "rest_stretched": Condition(_LOW, False, "rest stretched"),
     "tick_missed": Condition(_LOW, False, "a tick came late"),
     "journal_failed": Condition(_MEDIUM, False, "the journal cannot be written: nothing is being recorded"),

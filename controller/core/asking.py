@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from math import nan
-from typing import Final
 
+from . import testing
 from .limits import EMPTY_MMHG, LIMB_CAP_S, UNATTENDED_S, Limits
 from .model import (
     HOLDING,
@@ -12,6 +12,7 @@ from .model import (
     RELEASING,
     RESTING,
     STOPPING,
+    TESTING,
     VENT,
     WORKING,
     Ask,
@@ -21,10 +22,10 @@ from .model import (
     Seen,
     Watch,
 )
+from .selftest_rows import ZERO_MMHG
 from .session import SessionState
 
 _INFLATE, _HOLD, _WORK = AskKind.INFLATE, AskKind.HOLD, AskKind.WORK
-ZERO_MMHG: Final = 10.0  # [J] a vented sensor further from zero than this is not fit for a session
 
 
 def asks(s: SessionState, now_s: float) -> tuple[Ask, ...]:
@@ -57,6 +58,8 @@ def asks(s: SessionState, now_s: float) -> tuple[Ask, ...]:
 def watch(s: SessionState, limits: Limits, now_s: float) -> Watch:
     """What the safety rules need to know of the session."""
     phase = s.phase
+    if phase is TESTING:
+        return testing.watch(s, limits)
     cuffs: list[CuffWatch | None] = []
     for cuff, prescription in enumerate(s.prescriptions):
         if prescription is None:
@@ -92,9 +95,9 @@ def watch(s: SessionState, limits: Limits, now_s: float) -> Watch:
 def unready(
     s: SessionState, seen: tuple[Seen, ...], guard: GuardState | None, estop_ok: bool, uncalibrated: str = ""
 ) -> str:
-    """Why the bench is not READY, as a sentence; "" when it is. Self-test of the simulated bench: sensors present,
-    agreeing, zero within limits; guard vented; E-stop loop whole; cuff empty. `uncalibrated`: what the bench itself
-    knows against its sensors."""
+    """Why the bench is not READY, as a sentence; "" when it is: sensors present, zero within limits; guard vented;
+    E-stop loop whole; cuff empty. `uncalibrated`: what the bench itself knows against its sensors. `testing.untested`
+    says what its self-test has to do with it."""
     code = s.code
     if not code:
         return "no prescription: screen and prescribe first"

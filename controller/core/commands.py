@@ -10,6 +10,7 @@ from collections.abc import Callable
 from math import floor, isfinite, nan
 from typing import Final
 
+from . import testing
 from .limb import LimbClock
 from .limits import (
     EMPTY_MMHG,
@@ -39,6 +40,7 @@ class Bench:
     limits: Limits
     require_panel: bool = False
     uncalibrated: str = ""  # why a sensor's calibration does not do for a session, as a sentence; "" where it does
+    selftest_required: bool = False  # READY wants one passed since power-up, within the last day
 
 
 @value
@@ -65,7 +67,8 @@ def obey(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Bench
 
 _PANEL_ONLY: Final = frozenset(
     {Verb.START, Verb.NEXT, Verb.PRESENT, Verb.RESET}
-)  # what lets a cuff inflate, later or now
+)  # what lets a cuff inflate, later or now; a self-test that is asked for waits for the button by itself
+BUTTON_WITHIN_S: Final = 30.0  # [J] after a self-test was asked for elsewhere
 
 
 def _screen(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
@@ -154,7 +157,8 @@ def _inherited_s(s: SessionState, new: Prescription, limits: Limits) -> float:
     if s.past_unknown:
         return limits.limb_cap_s(new.plan.limb)
     same = (new.plan.limb, new.plan.side)
-    return max((clock.restricted_s for (_, *limb), clock in s.clocks.items() if tuple(limb) == same), default=0.0)
+    known_s = max((clock.restricted_s for (_, *limb), clock in s.clocks.items() if tuple(limb) == same), default=0.0)
+    return max(known_s, s.nobodys_s)  # a self-test may have pressed on this very limb
 
 
 def planned_restricted_s(prescription: Prescription) -> float:
@@ -205,7 +209,42 @@ def _cannot_keep(s: SessionState) -> list[str]:
     return []
 
 
-def _start(s: SessionState, _command: Command, seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
+def _selftest(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Bench, now_s: float) -> Answer:
+    """Begin one, or say which cuff filled."""
+    if command.answer:
+        return _confirm(s, command, now_s)
+    if s.phase is Phase.TESTING:
+        return Answer(False, "a self-test is under way: " + (testing.question(s) or "wait for its end, or stop"))
+    if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
+        return Answer(False, f"not while {s.phase}: stop first")
+    refusal = testing.why_not(s, bench.limits)
+    if refusal:
+        return Answer(False, refusal)
+    for cuff, one in enumerate(seen):
+        if not one.empty and one.certain:  # a sensor without a reading is the test's to find
+            text = f"cuff {cuff + 1} is not measured empty, {one.pressure_mmhg:.0f} mmHg: empty it first"
+            return Answer(False, text, one.pressure_mmhg, EMPTY_MMHG, "mmHg")
+    if bench.require_panel and command.source != "panel":
+        if s.phase is Phase.READY:
+            return Answer(False, "the start button would begin the session now: stop first, then ask again")
+        s.test_asked_at_s = now_s
+        return Answer(True, f"press the start button at the bench within {BUTTON_WITHIN_S:g} s: the self-test begins")
+    testing.begin(s, bench.limits, now_s)
+    return Answer(True, "the self-test begins: cuff by cuff, up to 150 mmHg")
+
+
+def _confirm(s: SessionState, command: Command, now_s: float) -> Answer:
+    if s.test is None or not s.test.waits:
+        return Answer(False, "no self-test is waiting for an answer")
+    if testing.answer(s, command.answer, now_s):
+        return Answer(True, "right: that is the cuff")
+    return Answer(False, "that is not the cuff that was filled: the self-test has failed, vented")
+
+
+def _start(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Bench, now_s: float) -> Answer:
+    if s.phase is Phase.IDLE and now_s - s.test_asked_at_s <= BUTTON_WITHIN_S:
+        s.test_asked_at_s = -1e9
+        return _selftest(s, command, seen, bench, now_s)
     if s.phase is Phase.FAULT:
         return Answer(False, f"not after a trip ({s.fault.rule if s.fault else 'fault'}): reset first")
     if s.phase is not Phase.READY:
@@ -224,6 +263,9 @@ def _start(s: SessionState, _command: Command, seen: tuple[Seen, ...], _bench: B
                 EMPTY_MMHG,
                 "mmHg",
             )
+    refusal = _after_test(s, bench.limits, now_s)
+    if refusal is not None:
+        return refusal
     s.step_index, s.progress_s, s.final, s.pausing = 0, 0.0, False, False
     s.exercise_restricted_s = tuple([_carried_s(s, cuff) for cuff in range(len(s.prescriptions))])
     s.started_at_s = s.sign_at_s = now_s
@@ -235,6 +277,21 @@ def _start(s: SessionState, _command: Command, seen: tuple[Seen, ...], _bench: B
     else:
         begin_set(s, Event.START_MOVING, now_s)
     return Answer(True, f"{timeline.protocol} begins")
+
+
+def _after_test(s: SessionState, limits: Limits, now_s: float) -> Answer | None:
+    """A self-test restricts the limb it presses on: a session begins as a second exercise would, after a minute of free
+    flow, and with what the limb has left now, which is less than when it was prescribed."""
+    free_s = now_s - s.test_passed_at_s
+    if free_s < INTER_EXERCISE_S:
+        text = f"the self-test has just pressed on this limb: begin in {INTER_EXERCISE_S - free_s:.0f} s"
+        return Answer(False, text, round(free_s, 1), INTER_EXERCISE_S, "s")
+    for cuff, prescription in enumerate(s.prescriptions):
+        clock = s.clock_of(cuff)
+        refusal = None if prescription is None or clock is None else _too_long(prescription, clock, limits)
+        if refusal is not None:
+            return refusal
+    return None
 
 
 def _carried_s(s: SessionState, cuff: int) -> float:
@@ -418,6 +475,7 @@ _OBEY: Final[dict[Verb, Callable[[SessionState, Command, tuple[Seen, ...], Bench
     Verb.LOWER: _lower,
     Verb.RESET: _reset,
     Verb.STATUS: _status,
+    Verb.SELFTEST: _selftest,
     Verb.ACKNOWLEDGE: _elsewhere,
     Verb.SILENCE: _elsewhere,
 }

@@ -53,6 +53,9 @@ PUMP_PAUSE_S: Final = 0.5
 INFLATE_TIMEOUT_S: Final = 30.0  # [F Zimmer precedent]
 RELEASE_TIMEOUT_S: Final = 5.0
 LEAK_TOPPING_S: Final = 7.0  # continuous topping up [F Delfi, Zimmer: 7-9 s]
+SELFTEST_CEILING_MMHG: Final = 200.0  # [J] of a self-test, armed at the guard too: its highest pressure is 150
+SELFTEST_RESTRICTED_S: Final = 300.0  # [J] the most that a self-test may restrict a limb, armed at the guard too
+SELFTEST_VALID_S: Final = 86_400.0  # [J] a bench that wants a self-test wants one a day
 AUDIO_PAUSE_S: Final = 30.0  # [F Delfi, Zimmer]
 
 _LEG: Final = Limb.LEG

@@ -46,12 +46,13 @@ class Phase(StrEnum):
     PAUSED = "paused"  # empty, waiting for a person
     STOPPING = "stopping"  # releasing for good; no way back to inflation
     FAULT = "fault"  # vented and latched until a person resets it
+    TESTING = "testing"  # the bench proves itself, cuff by cuff, before a patient
 
 
 # By their own names, for what runs every tick: `Phase.WORKING` takes 80 ns in Python 3.11, forty times a tick.
-IDLE, READY, INFLATING, WORKING, HOLDING, RELEASING, RESTING, MOVING, PAUSED, STOPPING, FAULT = Phase
+IDLE, READY, INFLATING, WORKING, HOLDING, RELEASING, RESTING, MOVING, PAUSED, STOPPING, FAULT, TESTING = Phase
 PRESSURISED: Final = frozenset(
-    {Phase.INFLATING, Phase.WORKING, Phase.HOLDING, Phase.RELEASING, Phase.STOPPING}
+    {Phase.INFLATING, Phase.WORKING, Phase.HOLDING, Phase.RELEASING, Phase.STOPPING, Phase.TESTING}
 )  # phases in which there may be pressure on a limb
 AT_TARGET: Final = frozenset({Phase.WORKING, Phase.HOLDING})
 
@@ -197,6 +198,7 @@ class GuardStatus:
     trip_cuff: int
     estop_ok: bool  # the loop is whole: neither pressed nor broken
     channels: tuple[ChannelStatus, ...]
+    refused: int = 0  # what the guard has refused since its boot, modulo 2**16
 
 
 class Verb(StrEnum):
@@ -214,6 +216,7 @@ class Verb(StrEnum):
     SILENCE = "silence"
     RESET = "reset"
     STATUS = "status"
+    SELFTEST = "selftest"  # begin one; with an answer: which cuff filled
 
 
 @value
@@ -228,6 +231,7 @@ class Command:
     screening: Screening | None = None
     condition: str = ""  # what to acknowledge; "" is everything
     cuff_off: bool = False  # with reset: the person confirms that the cuff is off the limb
+    answer: str = ""  # with selftest: which cuff the person saw filling
 
 
 @value
@@ -301,6 +305,14 @@ class Ask:
 VENT: Final = Ask(AskKind.VENT)
 
 
+class Drive(StrEnum):
+    """Which of the pump's two switches a demand is for. Each alone only in a self-test."""
+
+    BOTH = "both"
+    PWM_ALONE = "pwm_alone"
+    ENABLE_ALONE = "enable_alone"
+
+
 @value
 class CuffDemand:
     """What the regulator would like of one cuff. Not an output: only `safety.supervise` makes those."""
@@ -308,6 +320,7 @@ class CuffDemand:
     pump_duty: float
     vent_open: bool
     dump_open: bool
+    drive: Drive = Drive.BOTH
 
 
 @value
@@ -366,6 +379,7 @@ class GuardOrder(StrEnum):
     DISARM = "disarm"
     TRIP = "trip"
     RESET = "reset"
+    PROVE_REFUSAL = "prove_refusal"  # a lease that it must refuse
 
 
 @value
@@ -446,6 +460,8 @@ class EventKind(StrEnum):
     ALARM_CLEARED = "alarm_cleared"
     ALARM_ACKNOWLEDGED = "alarm_acknowledged"
     LIMB_CLOCK = "limb_clock"
+    SELFTEST_ROW = "selftest_row"
+    SELFTEST_ENDED = "selftest_ended"
     SESSION_ENDED = "session_ended"
 
 

@@ -39,6 +39,8 @@ class Event(StrEnum):
     END = "end"  # a limit that ends the session in order
     TRIP = "trip"
     RESET = "reset"  # by a person, cuff empty
+    TEST = "test"  # by a person, the bench empty: the self-test
+    TEST_OVER = "test_over"  # passed or failed
 
 
 def _table() -> dict[tuple[Phase, Event], Phase]:
@@ -74,8 +76,11 @@ def _table() -> dict[tuple[Phase, Event], Phase]:
         (p.IDLE, e.STOP): p.IDLE,
         (p.FAULT, e.STOP): p.FAULT,
         (p.STOPPING, e.STOP): p.STOPPING,
+        (p.IDLE, e.TEST): p.TESTING,
+        (p.READY, e.TEST): p.TESTING,
+        (p.TESTING, e.TEST_OVER): p.STOPPING,  # whatever came of it, a self-test ends as a session does: measured empty
     }
-    for phase in (p.READY, p.INFLATING, p.WORKING, p.HOLDING, p.RELEASING, p.RESTING, p.MOVING, p.PAUSED):
+    for phase in (p.READY, p.INFLATING, p.WORKING, p.HOLDING, p.RELEASING, p.RESTING, p.MOVING, p.PAUSED, p.TESTING):
         table[phase, e.STOP] = p.STOPPING
         table[phase, e.END] = p.STOPPING
     for phase in p:

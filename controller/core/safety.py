@@ -28,11 +28,13 @@ from .model import (
     IDLE,
     INFLATING,
     READY,
+    TESTING,
     VENTED,
     WORKING,
     CuffDemand,
     CuffOutputs,
     Demand,
+    Drive,
     Finding,
     Inputs,
     Phase,
@@ -67,13 +69,14 @@ from .trust_rules import (
 )
 
 STARTUP_S: Final = 5.0  # [J] for sensors and guard to say their first word: a board that its port resets takes its time
+_BOTH: Final = Drive.BOTH
 CLOSED: Final = CuffOutputs(0.0, False, False, False)  # holds what is in the cuff
 _Sorted = tuple[tuple[Finding, ...], tuple[Finding, ...], tuple[Finding, ...]]
 _NOTHING: Final[_Sorted] = ((), (), ())
 _UNSEEN: Final = Seen(nan, nan, nan, nan, nan, False, False)
 
 
-MAY_INFLATE: Final = frozenset({INFLATING, WORKING, HOLDING})
+MAY_INFLATE: Final = frozenset({INFLATING, WORKING, HOLDING, TESTING})
 
 # Which rules judge a cuff, the gravest first: of several that fire in one tick the first is the reason.
 _READING: Final = (over_pressure, implausible, stale_sample, frozen_sample)
@@ -124,6 +127,15 @@ IN_PHASE: Final[dict[Phase, tuple[Rule, ...]]] = dict.fromkeys(Phase, _VENTED) |
         pump_too_long,
         under_target,
         off_target,
+        too_long,
+    ),
+    TESTING: (  # what else these rules find there is what the test looks for: its rows judge it, and vent and end
+        *_READING,
+        above_lop,
+        tube_blocked,
+        not_released,
+        sensors_disagree,
+        pump_too_long,
         too_long,
     ),
 }
@@ -356,8 +368,19 @@ def _permit(demand: CuffDemand, run: Run, m: Moment) -> CuffOutputs:
         and not m.sight.no_pump
         and not run.rest_s > 0.0
     ):
+        if demand.drive is not _BOTH:
+            return _one_switch(demand, m)
         return CuffOutputs(duty if duty < 1.0 else 1.0, True, False, False)
     return CLOSED
+
+
+def _one_switch(demand: CuffDemand, m: Moment) -> CuffOutputs:
+    """One of the pump's two switches alone, which a self-test proves to move no air. Never in another phase."""
+    if m.phase is not TESTING:
+        return CLOSED
+    if demand.drive is Drive.ENABLE_ALONE:
+        return CuffOutputs(0.0, True, False, False)
+    return CuffOutputs(min(demand.pump_duty, 1.0), False, False, False)
 
 
 # --- the rules of the bench --------------------------------------------------------------------------------------

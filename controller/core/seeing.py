@@ -149,7 +149,7 @@ def _look_at_a(
     unchanged_s = old.unchanged_s
     if moved:
         unchanged_s = 0.0
-    elif fresh and mmhg > FROZEN_MMHG and (outputs.pump_enabled or outputs.vent_open) and _filled(old):
+    elif fresh and mmhg > FROZEN_MMHG and _moves(outputs) and _filled(old):
         unchanged_s += dt_s
     return CuffSight(
         mmhg,
@@ -169,6 +169,11 @@ def _look_at_a(
     )
 
 
+def _moves(outputs: CuffOutputs) -> bool:
+    """Pump or vent should change what A reads; one switch of the pump alone (in a self-test) should not."""
+    return outputs.vent_open or (outputs.pump_enabled and outputs.pump_duty > 0.0)
+
+
 def _filled(old: CuffSight) -> bool:
     """While slack is filled the manifold may well stand still: so B must say that the cuff is filled, or nothing."""
     return not (old.b_known and old.b_mmhg <= FROZEN_MMHG)
@@ -181,7 +186,7 @@ def _look_at_b(one: CuffSight, statuses: tuple[GuardStatus, ...], index: int, li
             one.b_known = one.pump_on = False
             continue
         channel = status.channels[index]
-        one.pump_on = channel.pump_enabled
+        one.pump_on = channel.pump_enabled or channel.pump_duty > 0.0
         value = channel.b_mmhg
         if value != value:
             one.b_known = False

@@ -33,6 +33,7 @@ from .model import (
     RELEASING,
     RESTING,
     STOPPING,
+    TESTING,
     WORKING,
     EventKind,
     Finding,
@@ -49,6 +50,7 @@ from .model import (
     forker,
 )
 from .phases import Event, next_phase
+from .selftest import SelfTest
 
 ARM_TIMEOUT_S: Final = 2.0  # [J] a guard that has not armed by then will not
 RELEASE_FIRST_GUESS_S: Final = 3.0  # [J] until this bench has released once
@@ -98,6 +100,13 @@ class SessionState:
     ended: Finding | None = None  # why the last session ended early; stands until the next start
     warning: Finding | None = None  # something to tell that neither trips nor ends
     not_ready: str = "no prescription"
+    test: SelfTest | None = None  # the self-test under way
+    test_stage_at_s: float = nan  # since when its stage lasts
+    test_asked_at_s: float = -1e9  # when one was asked for that the button at the bench has to begin
+    test_passed_at_s: float = nan  # since this boot
+    test_failed: Finding | None = None  # the first row of the last one that failed; until another begins
+    keeps: bool = False  # the release under way ends a self-test: what is prescribed stays
+    nobodys_s: float = 0.0  # restricted by a self-test with nobody's limb named, until 180 s below 15 mmHg
     outcome: str = ""
     events: list[Happened] = field(default_factory=list)
 
@@ -139,6 +148,7 @@ class SessionState:
             return False
         was, self.phase = self.phase, to
         self.phase_since_s = now_s
+        self.keeps = event is Event.TEST_OVER
         self.unarmed_since_s = self.waiting_since_s = nan  # a call for a sign ends with the phase that called
         if to is INFLATING:
             self.arm_asked_at_s, self.inflate_from_s = now_s, nan
@@ -209,11 +219,16 @@ def _run_bench_clock(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s
     for one in seen:
         if not (one.certain and one.pressure_mmhg < EMPTY_MMHG and 0.0 <= dt_s <= TICK_LATE_S):
             s.bench_free_s = 0.0
+            if s.phase is TESTING:
+                s.nobodys_s += max(0.0, dt_s)
             if s.clocks and not any(s.limbs):
                 _run_all(s, dt_s, now_s)
             return
     s.bench_free_s += dt_s
-    if s.bench_free_s >= REPERFUSION_S and (s.past_unknown or s.clocks):
+    if s.bench_free_s < REPERFUSION_S:
+        return
+    s.nobodys_s = 0.0
+    if s.past_unknown or s.clocks:
         s.past_unknown = False
         for key, clock in s.clocks.items():
             if key not in s.limbs and clock.restricted_s > 0.0:
@@ -405,7 +420,9 @@ def _release(s: SessionState, seen: tuple[Seen, ...], now_s: float) -> None:
         s.release_s = now_s - s.released_at_s
         s.empty_at_s = now_s
     s.tell(EventKind.RELEASED, now_s, release_s=round(now_s - s.released_at_s, 2))
-    if s.phase is STOPPING:
+    if s.keeps:
+        s.go(Event.EMPTY_DONE, now_s)
+    elif s.phase is STOPPING:
         finish(s, Event.EMPTY_DONE, "completed" if s.final else "stopped", now_s)
     elif s.final:
         finish(s, Event.EMPTY_DONE, "completed", now_s)

@@ -20,6 +20,7 @@ from .model import (
     RELEASING,
     RESTING,
     STOPPING,
+    TESTING,
     WORKING,
     CuffSnapshot,
     Snapshot,
@@ -29,6 +30,7 @@ from .model import (
 )
 from .session import SessionState, coming, done_repetitions, signed, step_after
 from .step import CoreState
+from .testing import question
 
 BAND = 0.10  # half width of the band a set is judged on, as a fraction of the target [F Swain 2025]
 
@@ -119,7 +121,7 @@ def cue(s: SessionState, now_s: float) -> str:
         what = coming(s)
         words = "cuff fills in" if what is not None and what.inflated else "ready in"
         return f"{words} {max(0, ceil(s.due_at_s - now_s))}"
-    return {INFLATING: "inflating", RELEASING: "releasing", STOPPING: "releasing"}.get(phase, "")
+    return {INFLATING: "inflating", RELEASING: "releasing", STOPPING: "releasing", TESTING: "self-test"}.get(phase, "")
 
 
 def waiting_for(s: SessionState) -> str:
@@ -130,6 +132,8 @@ def waiting_for(s: SessionState) -> str:
         return "start"
     if s.phase is PAUSED:
         return "next or stop"
+    if s.phase is TESTING:
+        return question(s)
     what = coming(s)
     if s.phase is RESTING and not signed(s) and what is not None and what.inflated:
         return "next or present"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Final
 
-from . import alarms, asking, commands, regulator, safety, session
+from . import alarms, asking, commands, regulator, safety, selftest, session, testing
 from .commands import Bench
 from .limb import LimbClock, LimbKey
 from .limits import LIMB_CAP_S, armed_ceiling_mmhg
@@ -23,6 +23,7 @@ from .model import (
     PAUSED,
     READY,
     RESTING,
+    TESTING,
     VENTED,
     Arm,
     AskKind,
@@ -144,6 +145,8 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
         new.alarms = alarms.release_latched(new.alarms)
 
     demand = _regulate(new, now_s, settings)
+    if s.phase is TESTING:
+        demand = Demand(testing.live(s, _look(new, dt_s), now_s))
     verdict = safety.supervise(
         new.safety, demand, asking.watch(s, limits, now_s), seen, inputs, state.given, limits, now_s
     )
@@ -156,6 +159,8 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
         first = verdict.ends[0]
         session.end(s, now_s, first.text, first)
         given = (VENTED,) * len(given)
+    if s.test is not None and s.phase is not TESTING:
+        testing.broken_off(s, verdict.trips[0] if verdict.trips else None, now_s)
     new.given = given
 
     _alarm(new, verdict, inputs)
@@ -163,8 +168,20 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
     return Stepped(new, Outputs(given, order, arm, s.cuff_off), tuple(s.events), replies)
 
 
+def _look(new: CoreState, dt_s: float) -> selftest.Look:
+    """What a self-test sees of the bench."""
+    status = new.safety.sight.status
+    vented = status is not None and all(
+        one.vent_open and one.dump_open and not one.pump_enabled and not one.pump_duty for one in status.channels
+    )
+    refused = 0 if status is None else status.refused
+    return selftest.Look(max(0.0, dt_s), new.seen, new.guard, new.estop_ok, refused, vented)
+
+
 def _ready(s: session.SessionState, new: CoreState, bench: Bench, now_s: float) -> None:
-    s.not_ready = asking.unready(s, new.seen, new.guard, new.estop_ok, bench.uncalibrated)
+    s.not_ready = asking.unready(s, new.seen, new.guard, new.estop_ok, bench.uncalibrated) or testing.untested(
+        s, bench.selftest_required, now_s
+    )
     if s.phase is IDLE and not s.not_ready:
         s.go(Event.READIED, now_s)
     elif s.phase is READY and s.not_ready:
@@ -215,6 +232,8 @@ def _alarm(new: CoreState, verdict: safety.Verdict, inputs: Inputs) -> None:
         findings += (s.ended,)
     if s.warning is not None:
         findings += (s.warning,)
+    if s.test_failed is not None:
+        findings += (s.test_failed,)
     if isfinite(s.waiting_since_s):
         findings += (
             Finding(
@@ -260,12 +279,17 @@ def _order(new: CoreState, margin_s: float) -> tuple[GuardOrder, Arm | None]:
             order = GuardOrder.RESET if guard is _TRIPPED else _NO_ORDER
         elif guard is not _TRIPPED:
             order = GuardOrder.TRIP
+    elif s.phase is TESTING:
+        order = testing.order(s, guard)
+        again_s = ARM_AGAIN_S if order is GuardOrder.ARM else ORDER_AGAIN_S
     elif guard is _ARMED and s.phase in _EMPTY:
         order = GuardOrder.DISARM
     if order is _NO_ORDER or now_s - new.ordered_at_s < again_s - 1e-9:
         return _NO_ORDER, None
     new.ordered_at_s = now_s
-    return order, _arm(s, margin_s) if order is GuardOrder.ARM else None
+    if order is not GuardOrder.ARM:
+        return order, None
+    return order, testing.arm(s) if s.phase is TESTING else _arm(s, margin_s)
 
 
 _EMPTY: Final = frozenset({IDLE, READY, RESTING, MOVING, PAUSED})

@@ -110,6 +110,13 @@ def _swap(lived: Lived, cuff: int, _now_s: float) -> None:
     lived.bench.a_devices[cuff].stuck_mmhg = 0.0
 
 
+def _exchange(lived: Lived, _cuff: int, _now_s: float) -> None:
+    """The tubes of both sensors A are on each other's cuff."""
+    devices = lived.bench.a_devices
+    if len(devices) == 2:
+        devices[0].exchange(devices[1])
+
+
 def _stall(lived: Lived, _cuff: int, _now_s: float) -> None:
     lived.stalled = True
 
@@ -190,8 +197,12 @@ FAULTS: Final = {
         Fault("pump_pwm_stuck", "the PWM switch conducts; the enable still works", "none needed: the enable stops it", *_on("cuffs", "pump_stuck_duty", 1.0, None)),
         Fault("pump_stuck_vent_stuck", "pump on for good, vent stuck closed", "above_target, over_pressure or no_fall: take the cuff off", *_both(_PUMP_ON, _on("cuffs", "vent_stuck", "closed", None))),
         Fault("pump_stuck_dump_stuck", "pump on for good, dump stuck closed", "no_fall: take the cuff off", *_both(_PUMP_ON, _on("cuffs", "dump_stuck", "closed", None))),
+        Fault("pump_enable_stuck", "the enable switch conducts; the PWM still works", "none in a session; the self-test's pwm_alone", *_on("cuffs", "pump_enable_stuck", True, False)),
         Fault("pump_dead", "the pump moves no air", "no_rise", *_on("cuffs", "pump_weak", 0.0, 1.0)),
         Fault("pump_weak", "the pump moves a fifth of its air", "inflate_timeout or no_rise", *_on("cuffs", "pump_weak", 0.2, 1.0)),
+        # zero: little enough not to be noticed at rest
+        Fault("a_off_zero", "A reads 12 mmHg too much", "not ready; the self-test's zero", *_on("a_devices", "offset_mmhg", 12.0, 0.0)),
+        Fault("b_off_zero", "B reads 12 mmHg too little", "not ready; the self-test's zero", *_on("b_devices", "offset_mmhg", -12.0, 0.0)),
         # valves
         Fault("vent_stuck_closed", "the vent stays shut", "the dump empties; above_target where it could not bleed", *_on("cuffs", "vent_stuck", "closed", None)),
         Fault("dump_stuck_closed", "the dump stays shut", "the vent empties", *_on("cuffs", "dump_stuck", "closed", None)),
@@ -200,6 +211,8 @@ FAULTS: Final = {
         # tube
         Fault("tube_kinked", "the cuff is closed off from its valves", "over_pressure, sensors_disagree or tube_blocked: take the cuff off", *_on("cuffs", "tube_kinked", True, False)),
         Fault("tube_swapped", "A is not on this cuff but in the room", "sensors_disagree", _swap, _unstick),
+        Fault("sensors_exchanged", "each A is on the other cuff", "sensors_disagree; the self-test's alone", _exchange, _exchange),
+        Fault("tube_seeps", "the tube loses 8 mmHg a minute", "none in a session; the self-test's leak", *_on("cuffs", "leak_extra_mmhg_per_min", 8.0, 0.0)),
         Fault("tube_leaks", "the tube loses 600 mmHg a minute", "topped up; leak where the pump finds no pause", *_on("cuffs", "leak_extra_mmhg_per_min", 600.0, 0.0)),
         Fault("tube_off", "the tube is off its coupling", "no_rise or inflate_timeout", *_on("cuffs", "tube_off", True, False)),
         # link

@@ -129,13 +129,16 @@ class Lived:
             (self.publisher.offer,),
             notices=self.publisher.notices,
         )
-        self.supervisor = Supervisor(self.control, prescriptions, scenario.seed)
+        self.supervisor = self._person(prescriptions)
         self.schedule = Schedule(scenario.faults, self)
         for after in (self.schedule.after, self.supervisor.after, self.patient.after, self.measure.after, self._after):
             self.control.watch(after)
         self.stalled = False  # a fault: the control process stands still
         self._ended_s: float | None = None
         self._stalled_at_s = 0.0
+
+    def _person(self, prescriptions: tuple[Prescription, ...]) -> Supervisor:
+        return Supervisor(self.control, prescriptions, self.scenario.seed)
 
     def start(self) -> None:
         self.schedule.boot(self._loop.time())

@@ -12,7 +12,6 @@ special. Sources: [J] is this project's judgement, the others are in ../../contr
 
 from . import wire
 from .wire import (
-    ALL_FLAGS,
     ARMED,
     BOTH_CLOSED,
     FLASHING,
@@ -76,9 +75,10 @@ class Channel:
         self.pause_ms = 0
 
     def set(self, duty: int, flags: int) -> None:
-        """Outputs as a lease wants them; the pump's enable drops with its duty and with every open valve."""
+        """Outputs as a lease wants them. Both switches of the pump drop with every open valve; with both closed each is
+        passed on alone too, because the self-test proves each alone (and either counts as pumping)."""
         if self.ceiling_dmmhg:
-            if duty and flags == ALL_FLAGS:
+            if flags & BOTH_CLOSED == BOTH_CLOSED:
                 self.duty = duty
                 self.flags = flags
             else:
@@ -131,7 +131,7 @@ class Channel:
                 return wire.RESTRICTED_TIME
         elif self.low_ms >= REPERFUSION_MS:
             self.restricted_ms = 0
-        if self.flags & PUMP_ENABLE:
+        if self.duty or self.flags & PUMP_ENABLE:
             self.pause_ms = 0
             self.pump_ms += passed_ms
             if self.pump_ms >= PUMP_MAX_MS:

@@ -120,6 +120,10 @@ class SensorDevice:
         self._felt_mmhg = 0.0
         self._felt_at_s = -1e9
 
+    def exchange(self, other: SensorDevice) -> None:
+        """A fault: each of the two is put where the other one was."""
+        self._pressure_at, other._pressure_at = other._pressure_at, self._pressure_at
+
     def _line(self) -> OSError:
         """What a fault of the wires ends a transfer with."""
         return bus_error(errno.EREMOTEIO if self.nack else errno.ETIMEDOUT if self.hang else errno.EIO)

@@ -20,7 +20,7 @@ from controller.bedside.client import NoAnswer, NoService, ask, find_socket, wat
 from controller.bedside.lock import BenchTaken
 from controller.bedside.peer import Peer, allowed, peer
 from controller.bedside.server import CONNECTIONS_MAX, LINE_MAX, CommandSocket
-from controller.core.model import Alarm, CuffSnapshot, Phase, Priority, Snapshot
+from controller.core.model import Alarm, CuffSnapshot, EventKind, Happened, Phase, Priority, Snapshot
 
 NAN = float("nan")
 
@@ -307,3 +307,27 @@ def _wait_until(true: Any) -> None:
     while not true():
         assert time.monotonic() < until
         time.sleep(0.001)
+
+
+def test_a_slow_watcher_gets_every_finding_of_a_self_test(bench: Any) -> None:
+    row = Happened(EventKind.SELFTEST_ROW, 1.0, Phase.TESTING, 1, {"row": "vent", "value": 2.1})
+    ended = Happened(EventKind.SELFTEST_ENDED, 1.0, Phase.STOPPING, None, {"outcome": "passed"})
+    with dial(bench.path) as slow:
+        slow.sendall(b'{"verb": "watch"}\n')
+        _wait_until(lambda: bench.socket.watched)
+
+        def show() -> None:
+            bench.socket.selftest([row])
+            for k in range(2000):
+                bench.socket.offer(seen_at(k * 0.1))
+            bench.socket.selftest([row, ended])
+            for k in range(2000, 4000):
+                bench.socket.offer(seen_at(k * 0.1))
+
+        bench.do(show)
+        got = read_what_is_there(slow)
+        bench.do(lambda: bench.socket.offer(seen_at(500.0)))
+        lines = [json.loads(line) for line in (got + read_what_is_there(slow)).splitlines()]
+    told = [line["told"] for line in lines if line["type"] == "selftest"]
+    first = {"kind": "selftest_row", "cuff": 2, "row": "vent", "value": 2.1}
+    assert told == [[first], [first, {"kind": "selftest_ended", "cuff": None, "outcome": "passed"}]]

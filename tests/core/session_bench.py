@@ -46,7 +46,9 @@ from controller.core.model import (
 from controller.core.regulator import RegulatorSettings
 
 TICK_S = 1 / 16
-MAY_PRESS = frozenset({Phase.INFLATING, Phase.WORKING, Phase.HOLDING})  # the only phases that may close a valve
+MAY_PRESS = frozenset(
+    {Phase.INFLATING, Phase.WORKING, Phase.HOLDING, Phase.TESTING}
+)  # the only phases that may close a valve
 FOUR_S = Tempo(2.0, 0.0, 2.0)
 
 # --- timelines ---------------------------------------------------------------------------------------------------
@@ -123,6 +125,7 @@ class Stand:
     limits: Limits = field(default_factory=Limits)
     require_panel: bool = False
     uncalibrated: str = ""
+    selftest_required: bool = False
     clocks: dict[LimbKey, LimbClock] | None = None
     fault: Finding | None = None
     past_unknown: bool = False
@@ -137,9 +140,8 @@ class Stand:
     watched: Callable[[Stand, core.Stepped], None] | None = None  # called after each tick
 
     def __post_init__(self) -> None:
-        self.settings = core.CoreSettings(
-            Bench(self.limits, self.require_panel, self.uncalibrated), RegulatorSettings()
-        )
+        known = Bench(self.limits, self.require_panel, self.uncalibrated, self.selftest_required)
+        self.settings = core.CoreSettings(known, RegulatorSettings())
         self.state = core.initial(self.cuffs, self.settings, self.now_s, self.clocks, self.fault, self.past_unknown)
         self.channels = [Channel() for _ in range(self.cuffs)]
         self.events: list[Happened] = []
@@ -149,6 +151,7 @@ class Stand:
         self._due: GuardOrder = GuardOrder.NONE
         self._counts = 0
         self._ids = 0
+        self.leases_refused = 0  # by the guard; leases, by the guard
 
     # --- what there is to see
 
@@ -193,7 +196,9 @@ class Stand:
                 for one, out in zip(self.channels, self._driven(), strict=True)
             ]
         )
-        status = GuardStatus(at, 7, 7, self._counts, self.guard, self.guard_trip, 0, self.estop_ok, pins)
+        status = GuardStatus(
+            at, 7, 7, self._counts, self.guard, self.guard_trip, 0, self.estop_ok, pins, self.leases_refused
+        )
         return Inputs(samples, (status,), commands, self.notices)
 
     def _driven(self) -> tuple[CuffOutputs, ...]:
@@ -208,6 +213,8 @@ class Stand:
             self.guard = GuardState.ARMED
         elif order is GuardOrder.DISARM and self.guard is GuardState.ARMED:
             self.guard = GuardState.VENTED
+        elif order is GuardOrder.PROVE_REFUSAL:
+            self.leases_refused += 1
         elif order is GuardOrder.TRIP:
             self.guard = GuardState.TRIPPED
         elif order is GuardOrder.RESET and self.guard is GuardState.TRIPPED:
@@ -217,7 +224,7 @@ class Stand:
         for one, out in zip(self.channels, self._driven(), strict=True):
             if out.vent_open or out.dump_open:
                 one.mmhg -= one.mmhg * min(1.0, self.fall_1_s * dt_s)
-            elif out.pump_enabled:
+            elif out.pump_enabled and out.pump_duty > 0.0:
                 rise_mmhg_s = self.rise_mmhg_s if one.rise_mmhg_s is None else one.rise_mmhg_s
                 one.mmhg += rise_mmhg_s * out.pump_duty * dt_s
 
@@ -338,6 +345,11 @@ def _lived(phase: Phase, one: Stand) -> Stand:
         return one.ready().run(0.25)
     if phase is Phase.MOVING:
         return one.started(resting).run(1.0)
+    if phase is Phase.TESTING:
+        one.ready().obeyed(Verb.SELFTEST)
+        while one.channels[0].mmhg < 16.0:
+            one.tick()
+        return one
     one.started()
     if phase is Phase.PAUSED:
         one.until(Phase.WORKING).run(5.0).obeyed(Verb.PAUSE)

@@ -86,6 +86,7 @@ OK_IN = {  # by hand: where each verb is taken
     Verb.SILENCE: ALWAYS,
     Verb.RESET: set(),  # the cuff is not empty yet
     Verb.STATUS: ALWAYS,
+    Verb.SELFTEST: NOT_UNDER_WAY,
 }
 
 

@@ -10,9 +10,10 @@ from controller.core.session import initial
 
 # Written from the design, not from the code: what each event does in each phase. What is not here is refused.
 EXPECTED = {
-    "idle": {"readied": "ready", "stop": "idle", "trip": "fault"},
+    "idle": {"readied": "ready", "test": "testing", "stop": "idle", "trip": "fault"},
     "ready": {
         "unreadied": "idle",
+        "test": "testing",
         "start": "inflating",
         "start_moving": "moving",
         "stop": "stopping",
@@ -77,8 +78,9 @@ EXPECTED = {
     },
     "stopping": {"empty_done": "idle", "stop": "stopping", "trip": "fault"},
     "fault": {"reset": "idle", "stop": "fault", "trip": "fault"},
+    "testing": {"test_over": "stopping", "stop": "stopping", "end": "stopping", "trip": "fault"},
 }
-BY_A_PERSON = {Event.START, Event.START_MOVING, Event.RESUME, Event.RESUME_MOVING, Event.RESET}
+BY_A_PERSON = {Event.START, Event.START_MOVING, Event.RESUME, Event.RESUME_MOVING, Event.RESET, Event.TEST}
 PAIRS = [(phase, event) for phase in Phase for event in Event]
 
 
@@ -132,13 +134,13 @@ def test_every_phase_can_be_reached_from_power_up() -> None:
 
 @pytest.mark.parametrize("phase", [Phase.IDLE, Phase.READY, Phase.STOPPING, Phase.FAULT, Phase.PAUSED])
 def test_nothing_inflates_from_here_without_a_person(phase: Phase) -> None:
-    pressed = {Phase.INFLATING, Phase.WORKING, Phase.HOLDING}
+    pressed = {Phase.INFLATING, Phase.WORKING, Phase.HOLDING, Phase.TESTING}
     assert not _reach(phase, without=BY_A_PERSON) & pressed
 
 
 @pytest.mark.parametrize("phase", [Phase.STOPPING, Phase.FAULT])
 def test_the_only_way_on_from_a_stop_or_a_trip_leads_through_idle_and_start(phase: Phase) -> None:
-    assert _reach(phase, without={Event.START, Event.START_MOVING}) <= {
+    assert _reach(phase, without={Event.START, Event.START_MOVING, Event.TEST}) <= {
         Phase.STOPPING,
         Phase.FAULT,
         Phase.IDLE,
@@ -153,6 +155,6 @@ def test_a_trip_is_latched_from_everywhere_and_left_by_a_reset_alone(phase: Phas
 
 
 def test_every_phase_with_pressure_can_be_stopped_ended_and_tripped() -> None:
-    for phase in (Phase.INFLATING, Phase.WORKING, Phase.HOLDING, Phase.RELEASING):
+    for phase in (Phase.INFLATING, Phase.WORKING, Phase.HOLDING, Phase.RELEASING, Phase.TESTING):
         assert next_phase(phase, Event.STOP) is Phase.STOPPING
         assert next_phase(phase, Event.END) is Phase.STOPPING

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller.core import safety
-from controller.core.limits import STALE_SAMPLE_S
+from controller.core.limits import SELFTEST_CEILING_MMHG, STALE_SAMPLE_S
 from controller.core.model import (
     DEMAND_VENT,
     VENTED,
@@ -17,6 +17,7 @@ from controller.core.model import (
     CuffOutputs,
     CuffWatch,
     Demand,
+    Drive,
     GuardState,
     Inputs,
     Phase,
@@ -28,7 +29,7 @@ from controller.core.safety import CLOSED, REACTIONS, STARTUP_S, Reaction, Verdi
 DT_S = 1 / 128
 PUMP = CuffDemand(0.5, False, False)
 HOLD = CuffDemand(0.0, False, False)
-INFLATABLE = [Phase.INFLATING, Phase.WORKING, Phase.HOLDING]
+INFLATABLE = [Phase.INFLATING, Phase.WORKING, Phase.HOLDING, Phase.TESTING]
 OUT_OF_USE = [Phase.IDLE, Phase.READY]
 
 
@@ -545,6 +546,72 @@ def test_what_of_a_demand_passes(demand: CuffDemand, outputs: CuffOutputs, phase
     rig.pressurise(phase)
     rig.demand = demand
     assert rig.tick().outputs == (outputs,)
+
+
+ONE_SWITCH = {
+    Drive.PWM_ALONE: CuffOutputs(0.5, False, False, False),
+    Drive.ENABLE_ALONE: CuffOutputs(0.0, True, False, False),
+}
+
+
+@pytest.mark.parametrize("drive", ONE_SWITCH)
+@pytest.mark.parametrize("phase", INFLATABLE)
+def test_one_switch_of_the_pump_alone_is_for_the_self_test_alone(drive: Drive, phase: Phase, rig: Any) -> None:
+    rig.pressurise(phase)
+    rig.demand = CuffDemand(0.5, False, False, drive)
+    assert rig.tick().outputs == (ONE_SWITCH[drive] if phase is Phase.TESTING else CLOSED,)
+
+
+@pytest.mark.parametrize("drive", ONE_SWITCH)
+@pytest.mark.parametrize(
+    ("duty", "vent_open", "lop", "outputs"),
+    [
+        (0.5, True, 187.0, CuffOutputs(0.0, False, True, False)),
+        (0.0, False, 187.0, CLOSED),
+        (0.5, False, 140.0, CLOSED),
+        (nan, False, 187.0, VENTED),
+    ],
+)
+def test_one_switch_alone_is_held_to_what_holds_for_both(
+    duty: float, vent_open: bool, lop: float, outputs: CuffOutputs, drive: Drive, rig: Any
+) -> None:
+    rig.pressurise(Phase.TESTING)
+    rig.demand, rig.use = CuffDemand(duty, vent_open, False, drive), replace(rig.use, lop_mmhg=lop)
+    assert rig.tick().outputs == (outputs,)
+
+
+@pytest.mark.parametrize("drive", ONE_SWITCH)
+def test_one_switch_alone_counts_as_pumping(drive: Drive, rig: Any) -> None:
+    """By the guard's pins: what it drives is not known to stand still."""
+    rig.pressurise(Phase.TESTING)
+    rig.demand = CuffDemand(0.5, False, False, drive)
+    rig.run(38.0)
+    assert rig.state.runs[0].pump_on_s == pytest.approx(38.0, abs=0.1)
+    rig.demand = HOLD
+    rig.run(0.6)
+    assert rig.state.runs[0].pump_on_s == 0.0
+
+
+def test_a_duty_above_one_is_one_for_the_pwm_alone_too(rig: Any) -> None:
+    rig.pressurise(Phase.TESTING)
+    rig.demand = CuffDemand(inf, False, False, Drive.PWM_ALONE)
+    assert rig.tick().outputs == (CuffOutputs(1.0, False, False, False),)
+
+
+@pytest.mark.parametrize("rule", ["no_rise", "no_fall", "leak", "inflate_timeout"])
+def test_what_a_self_test_looks_for_is_its_rows_to_judge(rule: str) -> None:
+    assert getattr(safety, rule) not in safety.IN_PHASE[Phase.TESTING]
+
+
+def test_a_self_test_is_held_to_its_ceiling(rig: Any) -> None:
+    rig.use = replace(rig.use, lop_mmhg=SELFTEST_CEILING_MMHG - 20.0)
+    rig.pressurise(Phase.TESTING)
+    rig.a = rig.b = nextafter(SELFTEST_CEILING_MMHG, 0.0)
+    assert not rig.tick().trips
+    rig.b = SELFTEST_CEILING_MMHG
+    (trip,) = rig.tick().trips
+    assert (trip.rule, trip.limit) == ("over_pressure", SELFTEST_CEILING_MMHG)
+    assert rig.given == (VENTED,)
 
 
 @pytest.mark.parametrize("phase", [one for one in Phase if one not in INFLATABLE])

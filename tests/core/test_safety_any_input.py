@@ -17,6 +17,7 @@ from controller.core.model import (
     CuffOutputs,
     CuffWatch,
     Demand,
+    Drive,
     GuardState,
     GuardStatus,
     Inputs,
@@ -31,7 +32,7 @@ any_float = st.floats(allow_nan=True, allow_infinity=True)
 likely_mmhg = st.one_of(st.floats(-25.0, 350.0), st.sampled_from([nan, 0.0, 15.0, 150.0, 250.0]), any_float)
 phases = st.sampled_from(list(Phase))
 booleans = st.booleans()
-demands = st.builds(CuffDemand, any_float, booleans, booleans)
+demands = st.builds(CuffDemand, any_float, booleans, booleans, st.sampled_from(Drive))
 outputs = st.builds(CuffOutputs, st.floats(0.0, 1.0), booleans, booleans, booleans)
 uses = st.one_of(
     st.none(),
@@ -98,12 +99,14 @@ def holds(verdict: safety.Verdict, inputs: Inputs, watch: Watch, demand: Demand,
         assert out.pump_duty <= max(0.0, asked.pump_duty) or out.pump_duty == 0.0
         assert out.vent_open or not asked.vent_open
         assert out.dump_open or not asked.dump_open
-        assert out.pump_enabled == (out.pump_duty > 0.0)
+        if out.pump_enabled != (out.pump_duty > 0.0):
+            assert watch.phase is Phase.TESTING
+            assert asked.drive is (Drive.ENABLE_ALONE if out.pump_enabled else Drive.PWM_ALONE)
         if verdict.trips or verdict.ends or tripped or watch.phase not in safety.MAY_INFLATE:
             assert out == VENTED
         if cuff >= len(watch.cuffs) or watch.cuffs[cuff] is None:
             assert out == VENTED
-        if out.pump_enabled:
+        if out.pump_enabled or out.pump_duty > 0.0:
             assert (out.vent_open, out.dump_open) == (False, False)
             assert not at_or_above_ceiling(inputs, cuff)
             assert verdict.state.sight.cuffs[cuff].a_mmhg < CEILING
@@ -126,9 +129,17 @@ def test_any_ticks_in_a_row(data: st.DataObject, cuffs: int) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(demands, min_size=1, max_size=1), likely_mmhg, likely_mmhg, outputs, uses, any_float)
+@given(
+    st.lists(demands, min_size=1, max_size=1),
+    likely_mmhg,
+    likely_mmhg,
+    outputs,
+    uses,
+    any_float,
+    st.sampled_from([Phase.WORKING, Phase.TESTING]),
+)
 def test_any_reading_in_the_midst_of_a_set(
-    asked: list[CuffDemand], a: float, b: float, last: CuffOutputs, use: CuffWatch | None, cue_at_s: float
+    asked: list[CuffDemand], a: float, b: float, last: CuffOutputs, use: CuffWatch | None, cue_at_s: float, phase: Phase
 ) -> None:
     """A healthy bench at target, then one tick of anything: here most runs do pump, so the limits are what stops it."""
     state = safety.initial(1, 0.0)
@@ -138,7 +149,7 @@ def test_any_reading_in_the_midst_of_a_set(
         now_s = n / 100
         inputs = inputs_at(now_s, 150.0, 150.0, n)
         state, seen = safety.observe(state, inputs, closed, DEFAULT_LIMITS, now_s)
-        watch = Watch(Phase.WORKING, 0.0, (healthy,), 0)
+        watch = Watch(phase, 0.0, (healthy,), 0)
         demand = Demand((CuffDemand(0.5, False, False),))
         verdict = safety.supervise(state, demand, watch, seen, inputs, closed, DEFAULT_LIMITS, now_s)
         assert verdict.outputs[0].pump_enabled
@@ -146,7 +157,7 @@ def test_any_reading_in_the_midst_of_a_set(
     now_s = 0.04
     inputs = inputs_at(now_s, a, b, 9)
     state, seen = safety.observe(state, inputs, (last,), DEFAULT_LIMITS, now_s)
-    watch = Watch(Phase.WORKING, 0.0, (use,), 0, cue_at_s)
+    watch = Watch(phase, 0.0, (use,), 0, cue_at_s)
     demand = Demand(tuple(asked))
     verdict = safety.supervise(state, demand, watch, seen, inputs, (last,), DEFAULT_LIMITS, now_s)
     holds(verdict, inputs, watch, demand, False)

@@ -11,6 +11,7 @@ import pytest
 from controller.core import pressure_rules, safety, seeing, trust_rules
 from controller.core.alarms import CONDITIONS
 from controller.core.safety import REACTIONS
+from controller.core.selftest_rows import ROWS
 from firmware_bridge.firmware import wire
 
 HERE = Path(__file__).parent
@@ -28,10 +29,22 @@ def rows(heading: str) -> dict[str, list[str]]:
 RULES = rows("Rules of the controller")
 GUARD = rows("Rules of the guard")
 OTHERS = rows("Conditions that only alarm")
+SELFTEST = rows("The self-test")
 
 
 def test_every_rule_has_a_row_and_every_row_a_rule() -> None:
     assert set(RULES) == set(REACTIONS)
+
+
+def test_every_row_of_the_self_test_has_a_row_with_its_hazard_its_limit_and_its_test() -> None:
+    assert list(SELFTEST) == list(ROWS)
+    for row, (_, hazard, when, limit, test) in SELFTEST.items():
+        assert hazard in HAZARDS
+        assert when
+        assert re.fullmatch(r"`test_\w+\.py::test_\w+`", test), row
+        for bound in (ROWS[row].low, ROWS[row].high):
+            if 0.0 < abs(bound) < 1000.0 and row not in ("estop", "refusal", "confirmed", "sensors"):
+                assert f"{abs(bound):g}" in limit, row
 
 
 def test_every_reason_of_the_guard_has_a_row_and_every_row_a_reason() -> None:

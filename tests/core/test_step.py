@@ -432,6 +432,7 @@ class Course:
     mmhg: list[float]
     counts: int = 10_000
     barred: bool = False  # after a stop or a trip, until a start that was obeyed
+    refused: int = 0  # leases, by the guard
 
     def __post_init__(self) -> None:
         self.barred = self.state.session.phase in (Phase.STOPPING, Phase.FAULT)
@@ -444,7 +445,7 @@ class Course:
         for cuff, out in enumerate(given):  # air, as far as it is told nothing else
             if out.vent_open or out.dump_open or self.guard is not GuardState.ARMED:
                 self.mmhg[cuff] *= 0.7
-            elif out.pump_enabled:
+            elif out.pump_enabled and out.pump_duty > 0.0:
                 self.mmhg[cuff] += 3.0 * out.pump_duty
         samples = tuple(
             [
@@ -467,7 +468,7 @@ class Course:
         if guard is not None:
             self.guard = guard
         pins = tuple([ChannelStatus(self._read(cuff, one), 0.0, False, True, True) for cuff, one in enumerate(b[:2])])
-        return GuardStatus(self.now_s, boot_id, 7, 0, self.guard, "", 0, estop_ok, pins)
+        return GuardStatus(self.now_s, boot_id, 7, 0, self.guard, "", 0, estop_ok, pins, self.refused)
 
     def _follow(self, order: GuardOrder) -> None:
         ways = {
@@ -475,6 +476,7 @@ class Course:
             (GuardOrder.DISARM, GuardState.ARMED): GuardState.VENTED,
             (GuardOrder.RESET, GuardState.TRIPPED): GuardState.VENTED,
         }
+        self.refused += order is GuardOrder.PROVE_REFUSAL
         self.guard = GuardState.TRIPPED if order is GuardOrder.TRIP else ways.get((order, self.guard), self.guard)
 
     def _judge(self, stepped: core.Stepped, commands: tuple[Command, ...]) -> None:
@@ -485,7 +487,7 @@ class Course:
             if command.verb is Verb.STOP:
                 assert replies[command.id].ok
                 self.barred = True
-            elif command.verb is Verb.START and replies[command.id].ok:
+            elif command.verb in (Verb.START, Verb.SELFTEST) and not command.answer and replies[command.id].ok:
                 self.barred = False
         tripped = any(one.kind is EventKind.TRIP for one in stepped.events)
         if tripped or s.phase in (Phase.FAULT, Phase.STOPPING):
@@ -502,8 +504,8 @@ class Course:
     def _judge_cuff(self, s: Any, cuff: int, out: CuffOutputs, stepped: core.Stepped) -> None:
         seen = stepped.state.seen[cuff]
         assert 0.0 <= out.pump_duty <= 1.0  # and so never NaN
-        assert out.pump_enabled == (out.pump_duty > 0.0)
-        if s.prescriptions[cuff] is None:
+        assert out.pump_enabled == (out.pump_duty > 0.0) or s.phase is Phase.TESTING  # where each is proven alone
+        if (s.test is not None and s.test.cuff != cuff) or (s.test is None and s.prescriptions[cuff] is None):
             assert out == VENTED
         if out.pump_enabled:
             assert not out.vent_open
@@ -552,6 +554,7 @@ commands = st.builds(
     screening=st.one_of(st.none(), st.just(screening()), st.just(screening("B2")), st.just(screening("A1", "no"))),
     condition=st.sampled_from(["", "leak"]),
     cuff_off=st.booleans(),
+    answer=st.sampled_from(["", "", "", "none", "left leg"]),
 )
 some_commands = st.one_of(
     st.just(()), st.just(()), st.lists(commands, max_size=3, unique_by=lambda one: one.id).map(tuple)

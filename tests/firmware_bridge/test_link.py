@@ -115,6 +115,7 @@ def everything(rig: Rig) -> None:
     rig.link.disarm()
     rig.link.trip()
     rig.link.reset()
+    rig.link.prove_refusal()
 
 
 def test_before_a_welcome_nothing_but_hello_is_sent() -> None:
@@ -179,6 +180,18 @@ def test_orders_once_welcomed(kind: str) -> None:
     assert rig.cable.kinds() == [{"disarm": wire.DISARM, "trip": wire.TRIP}[kind]]
 
 
+def test_a_lease_that_must_be_refused_is_too_long_by_its_length_alone() -> None:
+    rig = connected()
+    rig.status(guard_ms=7100)
+    rig.poll()
+    rig.link.prove_refusal()
+    (message,) = rig.cable.sent
+    assert message[1] == wire.LEASE
+    assert message[3] == 7100
+    assert message[4] > 250
+    assert message[5:] == (0, 0, 0, 0)
+
+
 # --- the lease ---------------------------------------------------------------------------------------------------
 
 
@@ -212,14 +225,15 @@ def test_sequence_numbers_only_go_up() -> None:
         (Wanted(1.0, True, False, False), 1000, CLOSED | wire.PUMP_ENABLE),
         (Wanted(0.4374, True, False, False), 437, CLOSED | wire.PUMP_ENABLE),
         (Wanted(0.4376, False, False, False), 438, CLOSED),
-        (Wanted(nan, True, False, False), 0, CLOSED | wire.PUMP_ENABLE),
-        (Wanted(-0.01, True, False, False), 0, CLOSED | wire.PUMP_ENABLE),
-        (Wanted(1.01, True, False, False), 0, CLOSED | wire.PUMP_ENABLE),
-        (Wanted(inf, True, False, False), 0, CLOSED | wire.PUMP_ENABLE),
+        (Wanted(nan, True, False, False), 0, CLOSED),
+        (Wanted(-0.01, True, False, False), 0, CLOSED),
+        (Wanted(1.01, True, False, False), 0, CLOSED),
+        (Wanted(inf, True, False, False), 0, CLOSED),
+        (Wanted(0.0, True, False, False), 0, CLOSED | wire.PUMP_ENABLE),
     ],
 )
 def test_what_a_lease_asks_for(wanted: Wanted, duty: int, flags: int) -> None:
-    """A duty that is none is 0, with which the guard drops the enable."""
+    """A duty that is none is 0, and its enable is dropped with it."""
     rig = connected(2)
     rig.lease(wanted, VENT)
     rig.lease(VENT, wanted)
@@ -262,8 +276,9 @@ def test_reasons_of_a_newer_guard_are_named_by_number() -> None:
 def test_counters_and_refusal_come_with_the_status() -> None:
     rig = connected()
     rig.status(counters=(1, 2, 3, 4), refusal=wire.REFUSED_NOT_EMPTY)
-    rig.poll()
+    (status,) = rig.poll()
     assert rig.link.counters == (1, 2, 3, 4)
+    assert status.refused == 4
     assert rig.link.refusal == "a cuff is not known to be empty"
 
 

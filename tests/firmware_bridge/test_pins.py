@@ -133,7 +133,15 @@ def test_the_real_driver_truncates_to_the_per_cent_that_was_meant(
 ) -> None:
     pins.drive(0, duty, ALL_FLAGS)
     assert int(factory.pin(12).state * 100) == percent, "as gpiozero's lgpio pin does it"
-    assert bool(factory.pin(13).state) is (percent > 0), "a pump that is not to turn is not enabled"
+
+
+def test_either_switch_of_the_pump_is_driven_alone_as_the_self_test_has_it(pins: GpioPins, factory: Recorded) -> None:
+    pins.drive(0, 600, BOTH_CLOSED)
+    assert (round(factory.pin(12).state, 2), bool(factory.pin(13).state)) == (0.6, False)
+    pins.drive(0, 0, ALL_FLAGS)
+    assert (factory.pin(12).state, bool(factory.pin(13).state)) == (0.0, True)
+    pins.drive(0, 0, 0)
+    assert (factory.pin(12).state, bool(factory.pin(13).state)) == (0.0, False)
 
 
 def test_what_does_not_change_is_not_written(pins: GpioPins, factory: Recorded) -> None:
