@@ -1,7 +1,8 @@
 """A bench of wires: what control drives and what the guard process reads, out of the settings.
 
 Part of the composition root. With `[simulated]` the wires end in the bench's world (`manchet world`) instead of a Pi's
-buses and lines; everything above them is the same.
+buses and lines; everything above them is the same. What only control needs is imported where control is made: the guard
+process carries neither the tick nor asyncio.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import randbits
+from typing import TYPE_CHECKING
 
 from firmware_bridge.link import HostLink
 from firmware_bridge.pins import CuffLines, GuardLines
@@ -18,9 +20,11 @@ from firmware_bridge.transports import SocketTransport
 
 from . import hardware
 from .bedside.paths import guard_socket, world_socket
-from .control import Hardware
 from .settings import SensorSettings, Settings
-from .simulation import Mover
+
+if TYPE_CHECKING:
+    from .control import Hardware
+    from .simulation import Mover
 
 
 @dataclass(slots=True)
@@ -33,6 +37,8 @@ class WiredBench:
 
 def wired_bench(settings: Settings, runtime: Path, clock: Callable[[], float]) -> WiredBench:
     """The host's side of a bench whose guard is another process or a board. Raises OSError: a bus that is not there."""
+    from .control import Hardware
+
     link = guard_link(settings, runtime)
     if settings.simulated is None:
         return WiredBench(Hardware(hardware.sensors_a(settings, clock), link), ())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -275,11 +274,3 @@ def test_a_controller_before_its_guard_waits_for_it(wired_of: Callable[..., Any]
     if bench.phase() == "fault":
         bench.reset()
     bench.inflate(30.0)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_what_the_guard_process_carries(wired: Any) -> None:
-    """Neither the command line nor a terminal library is in the process that owns the lines."""
-    with open(f"/proc/{wired.guard_process.pid}/maps") as maps:  # noqa: PTH123
-        mapped = maps.read()
-    assert "pydantic" not in mapped
