@@ -190,6 +190,8 @@ def test_round_and_round(wired_of: Callable[..., Any], capsys: pytest.CaptureFix
             if ms:
                 row = f"{min(ms):8.1f}{statistics.median(ms):8.1f}{max(ms):8.1f}{way.goal_s * 1000:8.0f}"
                 print(f"{way.name:<42}{len(ms):>5}{row}")
+        if bench.held_up:
+            print(f"a machine too busy for 100 ms at a time tripped {bench.held_up} sessions before anything had died")
     late = {way.name: max(took[way.name]) for way in WAYS if took[way.name] and max(took[way.name]) > way.goal_s}
     assert late == {}
 
