@@ -219,7 +219,7 @@ class MqttSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SimulatedSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Physics in place of a bench: for `guard.kind = \"simulated\"` and only there."""
+    """Physics in place of a bench; with `guard.kind = \"gpio\"` wires of real processes end in it (`manchet world`)."""
 
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1, description="of every source of noise")] = 1
     limb: Annotated[Limb, Meta(description="what is in the cuff")] = Limb.LEG

@@ -1,7 +1,8 @@
 """A bench of wires: what control drives and what the guard process reads, out of the settings.
 
 Part of the composition root. With `[simulated]` the wires end in the bench's world (`manchet world`) instead of a Pi's
-buses and lines; everything above them is the same.
+buses and lines; everything above them is the same. What only control needs is imported where control is made: the guard
+process carries neither the tick nor asyncio.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import randbits
+from typing import TYPE_CHECKING
 
 from firmware_bridge.link import HostLink
 from firmware_bridge.pins import CuffLines, GuardLines
@@ -21,9 +23,11 @@ from . import hardware
 from .bedside.paths import guard_socket, world_socket
 from .calibration import corrected
 from .calibration_file import Correction
-from .control import Hardware
 from .settings import SensorSettings, Settings
-from .simulation import Mover
+
+if TYPE_CHECKING:
+    from .control import Hardware
+    from .simulation import Mover
 
 
 @dataclass(slots=True)
@@ -37,6 +41,8 @@ class WiredBench:
 def wired_bench(settings: Settings, runtime: Path, clock: Callable[[], float], a: tuple[Correction, ...]) -> WiredBench:
     """The host's side of a bench whose guard is another process or a board, each sensor A behind its correction.
     Raises OSError: a bus that is not there."""
+    from .control import Hardware
+
     driven = Hardware(corrected(sensors_a(settings, runtime, clock), a), guard_link(settings, runtime))
     if settings.simulated is None:
         return WiredBench(driven, ())

@@ -49,7 +49,9 @@ def run(config: Path) -> int:
         return 0
     except BadInput as error:
         return _complain(str(error), 2)
-    except (BenchTaken, FolderRefused, OSError, ValueError) as error:
+    except ValueError as error:  # the plant's
+        return _complain(f"{config}: simulated.plant: {error}", 2)
+    except (BenchTaken, FolderRefused, OSError) as error:
         return _complain(str(error), 1)
 
 

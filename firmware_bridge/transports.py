@@ -64,8 +64,9 @@ class SocketTransport:
         connection.setblocking(False)
         try:
             connection.connect(self._path)
-        except OSError:
+        except OSError as error:
             connection.close()
-            raise
+            why = f"no guard process listens at {self._path} ({error.strerror}); `manchet guard` is one"
+            raise OSError(error.errno, why) from error
         self._connection = connection
         return connection

@@ -14,6 +14,7 @@ from typing import Any, Final
 from ..bedside.paths import runtime_folders
 
 SUFFIX: Final = ".lines.json"
+OUTPUTS: Final = range(9, 28)  # firmware_bridge.pins has it too; a list may be anybody's, and root may read it
 
 
 def lines_low() -> int:
@@ -47,6 +48,8 @@ def drive_low(path: Path) -> tuple[bool, str]:
     try:
         said = json.loads(path.read_text())
         chip, lines = int(said["chip"]), [int(line) for line in said["lines"]]
+        if not set(lines) <= set(OUTPUTS):
+            raise ValueError(f"GPIO {lines}: the guard's are {OUTPUTS[0]} to {OUTPUTS[-1]}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         return False, f"the guard's list of lines cannot be read ({error}): cut the supply of pump and valves"
     os.environ.setdefault("LG_WD", str(path.parent))  # where lgpio makes its pipes

@@ -182,9 +182,12 @@ class WorldServer:
             return
         *lines, rest = (self._clients[connection] + data).split(b"\n")
         self._clients[connection] = rest
-        for line in lines:
-            if connection in self._clients:
-                self._heed(connection, json.loads(line))
+        try:
+            for line in lines:
+                if connection in self._clients:
+                    self._heed(connection, json.loads(line))
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):  # it does not speak as we do
+            self._close(connection)
 
     def _heed(self, connection: socket.socket, request: dict[str, Any]) -> None:
         world, now_s = self._world, self._clock()
@@ -211,6 +214,8 @@ class WorldServer:
         elif "fault" in request:
             self._fault(request["fault"], now_s)
             self._say(connection, {"ok": True})
+        else:
+            raise KeyError("none of the requests above")
 
     def _fault(self, fault: dict[str, Any], now_s: float) -> None:
         """`{"block_bus": 1, "for_s": 2.0}`: transfers on it are answered so much later; `{"estop_open": true}`;

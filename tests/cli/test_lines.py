@@ -60,7 +60,16 @@ def listed(runtime: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"chip": 0}', '{"chip": "a", "lines": []}', '{"chip": 0, "lines": 3}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"chip": 0}',
+        '{"chip": "a", "lines": []}',
+        '{"chip": 0, "lines": 3}',
+        '{"chip": 0, "lines": [2]}',
+    ],
 )
 def test_a_list_that_cannot_be_read_is_a_failure_that_says_what_to_do(runtime: Path, text: str, chip: Chip) -> None:
     path = runtime / "b1.lines.json"

@@ -289,3 +289,11 @@ def test_who_says_nonsense_without_end_is_shown_out(served: Served) -> None:
     with pytest.raises(OSError, match=r"ended|pipe|reset"):
         wire.ask({"look": True})
     assert after(served.wire())["estop_ok"]
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b'{"i2c": 3}', b'{"limb": 7, "end": 1}', b'{"pins": {"a": 1}, "at": 0}'])
+def test_who_does_not_speak_its_language_is_shown_out(served: Served, line: bytes) -> None:
+    wire = served.wire()
+    wire.socket.sendall(line + b"\n")
+    assert wire.socket.recv(10) in (b"", b'{"estop_ok'), "closed, perhaps after its greeting"
+    assert after(served.wire())["estop_ok"]

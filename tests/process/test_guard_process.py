@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -191,6 +190,8 @@ def test_round_and_round(wired_of: Callable[..., Any], capsys: pytest.CaptureFix
             if ms:
                 row = f"{min(ms):8.1f}{statistics.median(ms):8.1f}{max(ms):8.1f}{way.goal_s * 1000:8.0f}"
                 print(f"{way.name:<42}{len(ms):>5}{row}")
+        if bench.held_up:
+            print(f"a machine too busy for 100 ms at a time tripped {bench.held_up} sessions before anything had died")
     late = {way.name: max(took[way.name]) for way in WAYS if took[way.name] and max(took[way.name]) > way.goal_s}
     assert late == {}
 
@@ -275,11 +276,3 @@ def test_a_controller_before_its_guard_waits_for_it(wired_of: Callable[..., Any]
     if bench.phase() == "fault":
         bench.reset()
     bench.inflate(30.0)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_what_the_guard_process_carries(wired: Any) -> None:
-    """Neither the command line nor a terminal library is in the process that owns the lines."""
-    with open(f"/proc/{wired.guard_process.pid}/maps") as maps:  # noqa: PTH123
-        mapped = maps.read()
-    assert "pydantic" not in mapped
