@@ -201,8 +201,8 @@ FAULTS: Final = {
         Fault("pump_dead", "the pump moves no air", "no_rise", *_on("cuffs", "pump_weak", 0.0, 1.0)),
         Fault("pump_weak", "the pump moves a fifth of its air", "inflate_timeout or no_rise", *_on("cuffs", "pump_weak", 0.2, 1.0)),
         # zero: little enough not to be noticed at rest
-        Fault("a_off_zero", "A reads 12 mmHg too much", "not ready; the self-test's zero", *_on("a_devices", "offset_mmhg", 12.0, 0.0)),
-        Fault("b_off_zero", "B reads 12 mmHg too little", "not ready; the self-test's zero", *_on("b_devices", "offset_mmhg", -12.0, 0.0)),
+        Fault("a_off_zero", "A reads 12 mmHg too much", "not ready; in a session sensors_disagree; the self-test's zero", *_on("a_devices", "offset_mmhg", 12.0, 0.0)),
+        Fault("b_off_zero", "B reads 12 mmHg too little", "not ready; in a session sensors_disagree; the self-test's zero", *_on("b_devices", "offset_mmhg", -12.0, 0.0)),
         # valves
         Fault("vent_stuck_closed", "the vent stays shut", "the dump empties; above_target where it could not bleed", *_on("cuffs", "vent_stuck", "closed", None)),
         Fault("dump_stuck_closed", "the dump stays shut", "the vent empties", *_on("cuffs", "dump_stuck", "closed", None)),
