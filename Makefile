@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PYTEST := $(BIN)/python -m pytest -q --no-header -n $(CORES) --dist worksteal
+# What waits on real processes and the real clock leaves the cores alone most of the time: two at once on each.
+WAITING := $(shell echo $$((2 * $(CORES))))
 # The safety core is gated by its own unit tests alone: branch coverage makes a tick several times slower. What throws
 # anything at it, or drives it over whole plants, runs without.
 LOOSE := tests/core/test_safety_any_input.py tests/core/test_safety_plants.py
@@ -34,7 +36,7 @@ test: $(STAMP)
 	$(PYTEST) -m "not slow" --cov --cov-report=term $(GATED) $(addprefix --ignore=,$(LOOSE))
 	$(PYTEST) -m "not slow" $(LOOSE)
 	$(PYTEST) -m "not slow and not process and not broker" tests $(addprefix --ignore=,$(GATED))
-	$(PYTEST) -m "(process or broker) and not slow" tests
+	$(PYTEST) -n $(WAITING) -m "(process or broker) and not slow" tests
 	$(PYTEST) -m "slow and not sweep" tests
 
 # Longer campaigns: every preset at both rates, the regulator on its whole grid.
