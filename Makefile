@@ -43,7 +43,7 @@ test: $(STAMP)
 sweep: $(STAMP)
 	$(PYTEST) -m sweep tests
 
-# Each way in which guard, controller, buses and supply can die, under pressure, in real time: about 25 minutes, on a
+# Each way in which guard, controller, buses and supply can die, under pressure, in real time: about 15 minutes, on a
 # machine that does nothing else. Prints how long each took until pump and coils were off.
 KILLS ?= 200
 kill-test: $(STAMP)

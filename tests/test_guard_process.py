@@ -22,14 +22,15 @@ from controller.bedside.lock import BenchLock
 from controller.guard_process import CONFIG_TXT, run
 from firmware_bridge.firmware import wire
 
-BENCH = """bench_id = "b1"
+ID = f"g{os.getpid()}"  # a bench's name is taken machine-wide while it is guarded
+BENCH = f"""bench_id = "{ID}"
 [guard]
 kind = "gpio"
-gpio = { estop_gpio = 5, heartbeat_gpio = 26 }
+gpio = {{ estop_gpio = 5, heartbeat_gpio = 26 }}
 [[cuffs]]
-sensor = { bus = 1 }
-sensor_b = { bus = 3 }
-lines = { pump_gpio = 12, pump_enable_gpio = 13, vent_gpio = 16, dump_gpio = 17 }
+sensor = {{ bus = 1 }}
+sensor_b = {{ bus = 3 }}
+lines = {{ pump_gpio = 12, pump_enable_gpio = 13, vent_gpio = 16, dump_gpio = 17 }}
 """
 OUTPUTS = (13, 12, 16, 17, 26)
 
@@ -136,7 +137,7 @@ def test_a_kernel_that_keeps_outputs_is_refused_with_the_line_for_config_txt(
     assert f"put `{CONFIG_TXT}` in /boot/firmware/config.txt and reboot" in said
     assert said.count("\n") == 1
     assert (left.codes, pi.pins) == ([], {}), "no line was claimed"
-    assert not (folder / "run" / "b1.lines.json").exists()
+    assert not (folder / "run" / f"{ID}.lines.json").exists()
 
 
 def test_a_bench_of_another_guard_is_bad_input(folder: Path, left: Left, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,7 +176,7 @@ def test_without_lines_there_is_no_guard_and_no_other_pin_library_is_tried(
 
 def test_a_bench_that_is_guarded_already(folder: Path, left: Left, pi: Pi, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "run").mkdir(mode=0o700)
-    with BenchLock(folder / "run", "b1.guard"):
+    with BenchLock(folder / "run", f"{ID}.guard"):
         assert run(folder / "bench.toml", folder, left) == 1
     assert "is guarded already by process" in capsys.readouterr().err
     assert pi.pins == {}
@@ -191,20 +192,20 @@ def test_its_lines_are_written_down_while_it_holds_them_and_low_when_it_has_gone
     seen = SimpleNamespace(lines={}, welcome=(), trip=0)
 
     def look(host: socket.socket) -> None:
-        seen.lines = json.loads((folder / "run" / "b1.lines.json").read_text())
+        seen.lines = json.loads((folder / "run" / f"{ID}.lines.json").read_text())
         host.sendall(wire.hello(1, 5))
         decoder = wire.Decoder()
         while not seen.welcome:
             seen.welcome = next((one for one in decoder.feed(host.recv(4096)) if one[1] == wire.WELCOME), ())
 
-    talking = while_it_runs(folder / "run" / "b1.guard.sock", look)
+    talking = while_it_runs(folder / "run" / f"{ID}.guard.sock", look)
     assert run(folder / "bench.toml", folder, left) == 0
     talking.join()
     assert left.codes == [0]
-    assert seen.lines == {"bench_id": "b1", "chip": 4, "lines": list(OUTPUTS)}
+    assert seen.lines == {"bench_id": ID, "chip": 4, "lines": list(OUTPUTS)}
     assert seen.welcome[4] != 0, "a boot id"
     assert left.lines == [(line, "output", False) for line in OUTPUTS], "driven low, not closed"
-    assert sorted(path.name for path in (folder / "run").iterdir()) == ["b1.guard.lock"]
+    assert sorted(path.name for path in (folder / "run").iterdir()) == [f"{ID}.guard.lock"]
 
 
 def test_a_guard_that_fails_has_driven_its_lines_low_and_leaves_its_list(
@@ -215,7 +216,7 @@ def test_a_guard_that_fails_has_driven_its_lines_low_and_leaves_its_list(
     assert left.codes == [1]
     assert "the guard failed: ZeroDivisionError: a bug" in capsys.readouterr().err
     assert left.lines == [(line, "output", False) for line in OUTPUTS]
-    assert (folder / "run" / "b1.lines.json").exists()
+    assert (folder / "run" / f"{ID}.lines.json").exists()
 
 
 def test_a_line_that_cannot_be_driven_low_is_said(
@@ -227,7 +228,7 @@ def test_a_line_that_cannot_be_driven_low_is_said(
 
         pi.pin(16)._set_state = broken
 
-    talking = while_it_runs(folder / "run" / "b1.guard.sock", break_it)
+    talking = while_it_runs(folder / "run" / f"{ID}.guard.sock", break_it)
     assert run(folder / "bench.toml", folder, left) == 1
     talking.join()
     assert "a line could not be driven low: the chip is gone; take the cuff off the limb" in capsys.readouterr().err
@@ -249,7 +250,7 @@ def test_systemd_is_told_when_it_is_ready_and_petted_by_passes(
         def hear(_host: socket.socket) -> None:
             told.extend(systemd.recv(100).decode() for _ in range(3))
 
-        talking = while_it_runs(folder / "run" / "b1.guard.sock", hear)
+        talking = while_it_runs(folder / "run" / f"{ID}.guard.sock", hear)
         assert run(folder / "bench.toml", folder, left) == 0
         talking.join()
     assert told == ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]

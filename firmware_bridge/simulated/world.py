@@ -194,11 +194,11 @@ class WorldServer:
         if "i2c" in request:
             self._transfer(connection, request)
         elif "pins" in request:
-            if self._guard is not connection:
-                self._guard = connection
-                self._say(connection, {"estop_ok": not world.estop_open})
             levels = {int(line): float(level) for line, level in request["pins"].items()}
             world.set_pins(levels, min(now_s, float(request["at"])))
+            if self._guard is not connection:
+                self._guard = connection
+                self._say(connection, {"estop_ok": not world.estop_open})  # it may be gone, and then its pins are too
         elif "limb" in request:
             limb = world.limbs[request["limb"]]
             if "begin" in request:

@@ -167,7 +167,7 @@ def served() -> Iterator[Served]:
 
 def after(wire: Wire) -> dict[str, Any]:
     """What there is to see once everything said before has been heard, on whatever connection."""
-    for _ in range(3):
+    for _ in range(6):  # a round of the server each: accept, read, end
         seen = wire.ask({"look": True})
     return seen
 
