@@ -23,11 +23,12 @@ help:
 	@echo 'make pictures  draw the pictures of the documents anew'
 	@echo 'make bench     timing on this machine, about a minute'
 	@echo 'make kill-test 200 ways for a controller or a guard to die, each timed to vented'
+	@echo 'make soak      an hour of sessions on busy cores, in which nothing may trip'
 	@echo 'make install   on a Pi, as root: user, units, program; make uninstall takes it back'
 	@echo 'make clean     remove the environment and what tools left'
 	@echo 'Each sets up .venv first where it is missing: then `. .venv/bin/activate` and `manchet --help`.'
 
-.PHONY: help demo test sweep kill-test unit check docs pictures bench install uninstall clean
+.PHONY: help demo test sweep kill-test soak unit check docs pictures bench install uninstall clean
 
 demo: $(STAMP)
 	$(BIN)/manchet demo
@@ -48,6 +49,11 @@ sweep: $(STAMP)
 KILLS ?= 200
 kill-test: $(STAMP)
 	MANCHET_KILLS=$(KILLS) $(BIN)/python -m pytest -q --no-header -n 0 -k round_and_round tests/process/test_guard_process.py tests/process/test_pico_process.py
+
+# Sessions without end on busy cores: nothing may trip.
+MINUTES ?= 60
+soak: $(STAMP)
+	MANCHET_SOAK=$(MINUTES) $(BIN)/python -m pytest -q --no-header -n 0 tests/process/test_soak.py
 
 # What depends on no broker, no clock and no second process: for a second Python.
 unit: $(STAMP)

@@ -54,7 +54,7 @@ def rename_bench(config: str, bench_id: str) -> str:
     return re.sub(r'(?m)^bench_id = ".*"$', f'bench_id = "{bench_id}"', config)
 
 
-def as_at_a_bench(process: subprocess.Popen[Any]) -> None:
+def as_at_a_bench(process: subprocess.Popen[Any], priority: int = 20) -> None:
     """Put a control process before whatever else this machine does, as `CPUSchedulingPolicy=rr` of its unit does at a
     bench: a real-time loop that shares its core with a test suite is rightly tripped by `tick_late`. Nothing is
     loosened by it; where the system forbids it (no root) the test runs as before. Its threads inherit it, and have to:
@@ -63,7 +63,7 @@ def as_at_a_bench(process: subprocess.Popen[Any]) -> None:
         os.setpriority(os.PRIO_PROCESS, process.pid, -10)
     if sys.platform == "linux":
         with contextlib.suppress(PermissionError, ProcessLookupError):
-            os.sched_setscheduler(process.pid, os.SCHED_RR, os.sched_param(20))
+            os.sched_setscheduler(process.pid, os.SCHED_RR, os.sched_param(priority))
 
 
 class Person:
@@ -456,14 +456,16 @@ class Wired(Served):
         assert self._wire is not None
         return self._wire
 
-    def _spawn(self, what: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def _spawn(self, what: str, priority: int) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
             [sys.executable, "-c", DYING, what, "--config", str(self.config)],
             env=self.environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        as_at_a_bench(process, priority)
+        return process
 
     def _await_socket(self, name: str, process: subprocess.Popen[str]) -> None:
         path = self.folder / "run" / f"{self.bench_id}.{name}.sock"
@@ -479,12 +481,12 @@ class Wired(Served):
                 time.sleep(0.01)
 
     def start_world(self) -> None:
-        self.world_process = self._spawn("world")
+        self.world_process = self._spawn("world", 40)  # physics waits for nobody
         self._await_socket("world", self.world_process)
         self._wire = Wire(self.folder / "run" / f"{self.bench_id}.world.sock")
 
     def start_guard(self) -> None:
-        self.guard_process = self._spawn("guard")
+        self.guard_process = self._spawn("guard", 30)  # as its unit has it
         self._await_socket("guard", self.guard_process)
 
     def start_control(self) -> None:
