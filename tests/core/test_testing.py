@@ -258,6 +258,13 @@ def test_at_the_panel_it_begins_at_once() -> None:
     assert stand.phase is Phase.TESTING
 
 
+def test_not_on_a_bench_whose_sensors_were_never_held_against_a_reference() -> None:
+    """Both may be of another range than the file says, and agree: 150 mmHg would be 250."""
+    stand = Stand(uncalibrated="calibrate it first").run(1.0)
+    assert stand.refused(Verb.SELFTEST).text == "calibrate it first"
+    assert stand.phase is Phase.IDLE
+
+
 # --- what ends it ----------------------------------------------------------------------------------------------------
 
 
