@@ -358,6 +358,22 @@ def test_what_nobody_was_named_for_is_put_on_the_next_limb_until_180_s_below_15(
     assert stand.s.clock_of(0).restricted_s == 0.0
 
 
+def test_what_stays_under_pressure_after_a_test_that_tripped_is_counted_on() -> None:
+    stand = to(begun(Stand()), Stage.LEAK)
+    stand.fall_1_s, stand.estop_ok = 0.0, False  # as with a tube that is closed at the cuff
+    stand.tick()
+    assert stand.phase is Phase.FAULT
+    used_s = stand.s.nobodys_s
+    stand.run(300.0)
+    assert stand.s.nobodys_s == pytest.approx(used_s + 300.0, abs=0.1)
+    stand.fall_1_s, stand.estop_ok = 4.0, True
+    stand.run(5.0).obeyed(Verb.RESET)
+    stand.until(Phase.IDLE)
+    stand.obeyed(Verb.SCREEN, screening=screening())
+    stand.obeyed(Verb.PRESCRIBE, prescription=prescription())
+    assert stand.s.clock_of(0).restricted_s > 330.0
+
+
 def test_a_cuff_keeps_the_limb_it_was_on_last() -> None:
     stand = bench.at(Phase.STOPPING)
     stand.until(Phase.IDLE)
