@@ -376,6 +376,7 @@ def _resume(s: SessionState, seen: tuple[Seen, ...], now_s: float) -> Answer:
 def _stop(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
     """Never bad input: vents again in every phase and says what was true already."""
     was = s.phase
+    s.test_asked_at_s = -1e9
     if was is Phase.IDLE:
         finish(s, Event.STOP, "stopped", now_s)
         return Answer(True, "already idle and vented; vented again")

@@ -534,7 +534,7 @@ def trip(s: SessionState, finding: Finding, now_s: float) -> None:
     """Latch. The first reason is kept."""
     if s.phase is FAULT:
         return
-    s.fault = finding
+    s.fault, s.test_asked_at_s = finding, -1e9
     s.tell(
         EventKind.TRIP,
         now_s,

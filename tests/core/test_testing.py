@@ -252,6 +252,21 @@ def test_the_button_begins_none_that_was_asked_for_too_long_ago_or_twice() -> No
     stand.refused(Verb.START, source="panel")
 
 
+def test_a_stop_or_a_trip_forgets_what_was_asked_for() -> None:
+    stand = Stand(require_panel=True).run(1.0)
+    stand.obeyed(Verb.SELFTEST)
+    stand.obeyed(Verb.STOP)
+    assert "not ready" in stand.refused(Verb.START, source="panel").text
+    stand.obeyed(Verb.SELFTEST)
+    stand.estop_ok = False
+    stand.tick()
+    stand.estop_ok = True
+    stand.run(1.0).obeyed(Verb.RESET, source="panel")
+    stand.until(Phase.IDLE).run(1.0)
+    assert "not ready" in stand.refused(Verb.START, source="panel").text
+    assert stand.phase is Phase.IDLE
+
+
 def test_at_the_panel_it_begins_at_once() -> None:
     stand = Stand(require_panel=True).run(1.0)
     stand.obeyed(Verb.SELFTEST, source="panel")
