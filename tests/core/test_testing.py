@@ -107,7 +107,7 @@ def test_what_is_prescribed_stays_and_is_ready_again() -> None:
     stand.obeyed(Verb.PRESCRIBE, prescription=prescription())
     stand.run(1.0)
     assert stand.phase is Phase.IDLE
-    assert "no self-test has been passed since power-up" in stand.refused(Verb.START).text
+    assert "no self-test has been passed since bench and guard were switched on" in stand.refused(Verb.START).text
     stand.obeyed(Verb.SELFTEST)
     through(stand)
     assert stand.run(1.0).phase is Phase.READY
@@ -149,6 +149,22 @@ def test_a_bench_that_asks_for_none_is_ready_without_and_not_after_one_that_fail
     assert "selftest_failed" in stand.conditions()
     stand.obeyed(Verb.SELFTEST)
     assert "selftest_failed" not in stand.conditions()
+    assert through(stand).run(1.0).phase is Phase.READY
+
+
+def test_a_guard_that_was_started_since_has_proven_nothing() -> None:
+    stand = through(begun(Stand(selftest_required=True))).run(61.0)
+    stand.boot_id = 8
+    stand.tick()
+    assert stand.s.fault.rule == "guard_rebooted"
+    stand.expected_boot_id = 8  # by the reset
+    stand.run(0.5).obeyed(Verb.RESET)
+    stand.until(Phase.IDLE)
+    stand.obeyed(Verb.SCREEN, screening=screening())
+    stand.obeyed(Verb.PRESCRIBE, prescription=prescription())
+    assert stand.run(2.0).phase is Phase.IDLE
+    assert "no self-test has been passed since bench and guard were switched on" in stand.s.not_ready
+    stand.obeyed(Verb.SELFTEST)
     assert through(stand).run(1.0).phase is Phase.READY
 
 
