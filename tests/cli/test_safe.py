@@ -168,3 +168,14 @@ def test_the_guards_word_counts_where_the_controller_is_mute(
     bench.shown = [HALF_KNOWN]
     assert safe([runtime], empty_within_s=0.3) == 0
     assert "killed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shown", [FULL, {"type": "snapshot", "cuffs": [{"a_mmhg": 120.0, "b_mmhg": 0.0, **VENTED}]}])
+def test_the_guards_word_does_not_count_against_what_a_sensor_says(
+    guard_at: Any, bench: Any, shown: dict[str, Any], runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The guard sees sensor B alone, whose tube may be off."""
+    guard_at(0.0, 0.0)
+    bench.shown = [shown]
+    assert safe([runtime], empty_within_s=0.3) == 1
+    assert capsys.readouterr().out.endswith("NOT confirmed vented: b1. Take the cuff off the limb\n")
