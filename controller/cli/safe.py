@@ -40,6 +40,9 @@ def safe(
         say(f"ignored: {' '.join(ignored)}")  # nobody who wants it vented is sent back for a word too many
     folders = runtime_folders() if folders is None else folders
     say(f"looking in: {', '.join(map(str, folders)) or 'no runtime folder exists'}")
+    hidden = [folder for folder in folders if not os.access(folder, os.R_OK | os.X_OK)]
+    for folder in hidden:
+        say(f"{folder}: may not be looked into: there may be a bench in it; run `manchet safe` as root")
     vented: dict[str, bool] = {}
     for path in guard_sockets(folders):
         answer = _trip_guard(path, empty_within_s)
@@ -70,6 +73,9 @@ def safe(
     missing = sorted(bench for bench, done in vented.items() if not done)
     if missing:
         say(f"NOT confirmed vented: {', '.join(missing)}. Take the cuff off the limb")
+        return FAILED
+    if hidden:
+        say(f"vented and empty: {', '.join(sorted(vented))}; NOT looked into: {', '.join(map(str, hidden))}")
         return FAILED
     say(f"vented and empty: {', '.join(sorted(vented))}")
     return DONE
