@@ -31,6 +31,7 @@ from .hardware import part_of
 from .settings import SensorSettings, Settings
 from .tomlfile import BadInput, load
 
+NOTE: Final = ".guard-corrections.toml"
 RESIDUAL_MOST_MMHG: Final = 3.0  # what the gauge of a cuff is usually held to
 
 
@@ -148,6 +149,13 @@ def handed_over(settings: Settings, state: Path, corrections: Sequence[Correctio
     write_whole(path, "\n".join(lines) + "\n")
 
 
+def forgotten(state: Path, settings: Settings | None = None) -> None:
+    """Take the word back: what the guard of this bench corrects its sensors B with is no longer known. Where it is not
+    said which bench a board belongs to, of every bench. Raises OSError."""
+    for path in [_note(settings, state)] if settings is not None else sorted(state.glob(f"*{NOTE}")):
+        path.unlink(missing_ok=True)
+
+
 def in_guard(settings: Settings, state: Path) -> tuple[Correction, ...] | None:
     """What the guard of this bench was given last; None where nobody knows."""
     path = _note(settings, state)
@@ -158,7 +166,7 @@ def in_guard(settings: Settings, state: Path) -> tuple[Correction, ...] | None:
 
 
 def _note(settings: Settings, state: Path) -> Path:
-    return state / f"{settings.bench_id}.guard-corrections.toml"
+    return state / f"{settings.bench_id}{NOTE}"
 
 
 # --- whether a bench may be used ---------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from firmware_bridge.firmware import guard, wire
 from firmware_bridge.serial_transport import PortTaken, open_port
 
 from ..bedside.paths import FolderRefused, make_state, state_folder
-from ..calibration import b_corrections, board_json, handed_over
+from ..calibration import b_corrections, board_json, forgotten, handed_over
 from .options import FAILED, NO_ANSWER, Refused
 
 if TYPE_CHECKING:
@@ -100,6 +100,14 @@ class Corrections:
     def __str__(self) -> str:
         told = [f"zero {one.offset_mmhg:+.1f} mmHg, gain {one.gain:.4f}" for one in self._corrections]
         return "; ".join(f"cuff {number}: {text}" for number, text in enumerate(told, start=1))
+
+
+def forget_corrections(bench: Settings | None, state: Path | None) -> None:
+    """Before a board gets a wiring, or may be another one. Raises Refused: then nothing has been done to it."""
+    try:
+        forgotten(state_folder() if state is None else state, bench)
+    except OSError as error:
+        raise Refused(f"what the board corrects sensor B with cannot be forgotten ({error})", FAILED) from None
 
 
 def wiring(path: Path, corrections: Corrections | None) -> str:
