@@ -26,6 +26,7 @@ from firmware_bridge.serial_transport import PortTaken, open_port
 
 from ..bedside.paths import FolderRefused, make_state, state_folder
 from ..calibration import b_corrections, board_json, forgotten, handed_over
+from ..hardware import part_of
 from .options import FAILED, NO_ANSWER, Refused
 
 if TYPE_CHECKING:
@@ -86,8 +87,26 @@ class Corrections:
         cuffs = wiring.setdefault("cuffs", [{}])
         if len(cuffs) != len(self._corrections):
             raise Refused(f"--board: {len(cuffs)} cuffs, must be {len(self._corrections)} as in the bench's settings")
+        self._check_alike(wiring)
         for cuff, correction in zip(cuffs, self._corrections, strict=True):
             cuff.setdefault("sensor", {}).update(board_json(correction))
+
+    def _check_alike(self, wiring: dict[str, Any]) -> None:
+        """A correction is of the sensor that the bench's settings name: the board must read that one."""
+        from firmware_bridge.firmware import pico_main
+
+        whole: Callable[[Any], Any] = pico_main.settings
+        for number, (cuff, on_board) in enumerate(zip(self._bench.cuffs, whole(wiring)["cuffs"], strict=True), start=1):
+            if cuff.sensor_b is None:  # settings.load saw to it
+                continue
+            read = on_board["sensor"]
+            names: dict[str, str] = {"kind": cuff.sensor_b.kind}
+            if cuff.sensor_b.kind == "abp2":
+                names["part"] = part_of(cuff.sensor_b)
+            for key, there in names.items():
+                if read.get(key) != there:
+                    must = f"must be {there} as in the bench's settings, whose calibration it gets"
+                    raise Refused(f"--board: cuffs[{number}].sensor.{key} = {read.get(key)}: {must}")
 
     def handed_over(self) -> None:
         """Leave word of it, once the board has it. Raises Refused."""

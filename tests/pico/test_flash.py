@@ -221,6 +221,23 @@ def test_a_board_gets_the_firmware_and_its_wiring_and_answers_with_its_version(
     until(lambda: pico.lines().get(16) is not None, "its heartbeat is where the wiring has it")
 
 
+@pytest.mark.parametrize(
+    ("sensor", "says"),
+    [
+        ('{"part": "001BG"}', "cuffs[1].sensor.part = 001BG: must be 600MG as in the bench's settings"),
+        ('{"kind": "mpx5050"}', "cuffs[1].sensor.kind = mpx5050: must be abp2 as in the bench's settings"),
+    ],
+)
+def test_a_board_that_would_read_another_sensor_than_was_calibrated_is_refused(
+    sensor: str, says: str, pico: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_bench(tmp_path, pico)
+    (tmp_path / "bench.json").write_text(f'{{"cuffs": [{{"sensor": {sensor}}}]}}')
+    words = ["flash", "--config", str(tmp_path / "bench.toml"), "--board", str(tmp_path / "bench.json")]
+    assert main(words) == 2
+    assert says in said(capsys)
+
+
 @pytest.mark.parametrize("words", [["--board", "bench.json"], ["--first"]])
 def test_a_board_that_lost_its_corrections_or_is_another_is_not_taken_for_one_that_has_them(
     words: list[str], pico: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
