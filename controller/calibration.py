@@ -32,6 +32,7 @@ from .settings import SensorSettings, Settings
 from .tomlfile import BadInput, load
 
 NOTE: Final = ".guard-corrections.toml"
+ZERO_MOVED_MOST_MMHG: Final = 5.0  # [J] more is pressure that was in the cuff when it was zeroed, or another sensor
 RESIDUAL_MOST_MMHG: Final = 3.0  # what the gauge of a cuff is usually held to
 
 
@@ -227,6 +228,12 @@ def _against(sensor: Fitted, entry: Entry | None, today: date) -> list[str]:
         return [
             f"{sensor.name} was calibrated on {latest.isoformat()}, which is after today, {today.isoformat()}:"
             f" set the clock, or calibrate it anew"
+        ]
+    moved_mmhg = entry.offset_mmhg - entry.two_points.zero_reading_mmhg
+    if not abs(moved_mmhg) <= ZERO_MOVED_MOST_MMHG:
+        return [
+            f"the zero of {sensor.name} has moved by {moved_mmhg:+.1f} mmHg since it was calibrated, must be at most"
+            f" {ZERO_MOVED_MOST_MMHG:g} mmHg: zero it with its couplings apart; if it stays so, calibrate it anew"
         ]
     residual_mmhg = entry.two_points.residual_mmhg
     if not abs(residual_mmhg) <= RESIDUAL_MOST_MMHG:
