@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import logging
 import platform
@@ -126,6 +127,9 @@ class Service:
         )
         self.orders = Orders(self.control, limits, lambda: datetime.now(UTC), protocols)
         self.control.watch(self.orders.after)
+        self._core, self._state = core, place.state
+        if settings.guard.kind != "simulated":
+            self.control.watch(self._look_anew)
         for began in recalled.began:
             self.orders.recall(began.code, began.protocol, datetime.fromisoformat(began.at))
         self.publisher.publish(self._info(origin, config_sha256))
@@ -149,6 +153,24 @@ class Service:
             told = [one for one in stepped.events if one.kind in _TEST_EVENTS]
             if told:
                 self.socket.selftest(told)
+
+    def _look_anew(self, stepped: Stepped, _now_s: float) -> None:
+        """After a reset the guard may be one that was started since, with other corrections: no READY until the file
+        and its note have been read again, beside the tick."""
+        if any(one.kind is EventKind.PHASE and one.data.get("event") == "reset" for one in stepped.events):
+            self._settle("the calibration is being looked at")
+            reading = self._loop.run_in_executor(None, self._uncalibrated)
+            reading.add_done_callback(lambda read: None if read.cancelled() else self._settle(read.result()))
+
+    def _uncalibrated(self) -> str:
+        try:
+            return calibration.standing(self.settings, self._state, datetime.now(UTC).date()).uncalibrated
+        except Exception as error:  # whatever it is, the calibration is not known to do
+            return f"{error}: restart the service"
+
+    def _settle(self, uncalibrated: str) -> None:
+        bench = dataclasses.replace(self._core.bench, uncalibrated=uncalibrated)
+        self.control.settle(CoreSettings(bench, self._core.regulator))
 
     def _notices(self) -> tuple[Notice, ...]:
         panel = self.panel.notices() if self.panel is not None else ()

@@ -31,6 +31,8 @@ from .hardware import part_of
 from .settings import SensorSettings, Settings
 from .tomlfile import BadInput, load
 
+NOTE: Final = ".guard-corrections.toml"
+ZERO_MOVED_MOST_MMHG: Final = 5.0  # [J] more is pressure that was in the cuff when it was zeroed, or another sensor
 RESIDUAL_MOST_MMHG: Final = 3.0  # what the gauge of a cuff is usually held to
 
 
@@ -148,6 +150,13 @@ def handed_over(settings: Settings, state: Path, corrections: Sequence[Correctio
     write_whole(path, "\n".join(lines) + "\n")
 
 
+def forgotten(state: Path, settings: Settings | None = None) -> None:
+    """Take the word back: what the guard of this bench corrects its sensors B with is no longer known. Where it is not
+    said which bench a board belongs to, of every bench. Raises OSError."""
+    for path in [_note(settings, state)] if settings is not None else sorted(state.glob(f"*{NOTE}")):
+        path.unlink(missing_ok=True)
+
+
 def in_guard(settings: Settings, state: Path) -> tuple[Correction, ...] | None:
     """What the guard of this bench was given last; None where nobody knows."""
     path = _note(settings, state)
@@ -158,7 +167,7 @@ def in_guard(settings: Settings, state: Path) -> tuple[Correction, ...] | None:
 
 
 def _note(settings: Settings, state: Path) -> Path:
-    return state / f"{settings.bench_id}.guard-corrections.toml"
+    return state / f"{settings.bench_id}{NOTE}"
 
 
 # --- whether a bench may be used ---------------------------------------------------------------------------------
@@ -219,6 +228,12 @@ def _against(sensor: Fitted, entry: Entry | None, today: date) -> list[str]:
         return [
             f"{sensor.name} was calibrated on {latest.isoformat()}, which is after today, {today.isoformat()}:"
             f" set the clock, or calibrate it anew"
+        ]
+    moved_mmhg = entry.offset_mmhg - entry.two_points.zero_reading_mmhg
+    if not abs(moved_mmhg) <= ZERO_MOVED_MOST_MMHG:
+        return [
+            f"the zero of {sensor.name} has moved by {moved_mmhg:+.1f} mmHg since it was calibrated, must be at most"
+            f" {ZERO_MOVED_MOST_MMHG:g} mmHg: zero it with its couplings apart; if it stays so, calibrate it anew"
         ]
     residual_mmhg = entry.two_points.residual_mmhg
     if not abs(residual_mmhg) <= RESIDUAL_MOST_MMHG:

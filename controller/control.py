@@ -116,6 +116,10 @@ class Control:
         """Let somebody see every tick from now on."""
         self._after += (after,)
 
+    def settle(self, settings: CoreSettings) -> None:
+        """What the core knows of this bench from the next tick on."""
+        self._settings = settings
+
     def next_id(self) -> int:
         self._last_id += 1
         return self._last_id

@@ -18,12 +18,13 @@ from firmware_bridge.sensors import abp2, hsc, mpr, mpx5050, xgzp6847d
 from firmware_bridge.sensors.bus import LinuxBus
 
 from .settings import SensorSettings, Settings
-from .tomlfile import BadInput
+from .tomlfile import MISSING, BadInput
 
 B_FULL_SCALE_MMHG: Final = 345.0  # the guard's own ceiling of 330 mmHg, and room to see that it was passed
 TWO_CUFFS_HZ: Final = 400_000
 PICO_READS: Final = ("abp2", "mpx5050")
 ROOT: Final = Path("/")
+PSEUDO_TERMINALS: Final = ("/dev/pts/", "/dev/ttys")  # of Linux, of macOS
 _BY_ORDER_CODE: Final = (0x08, 0x18, 0x28, 0x38, 0x48, 0x58, 0x68)  # Honeywell's digits 0 to 6
 
 
@@ -140,6 +141,7 @@ def check(settings: Settings, source: str | Path, root: Path = ROOT) -> None:
     for one in fitted:
         _check_part(one, source)
     _check_addresses(fitted, source)
+    _check_simulated(settings, source)
     for cuff in settings.cuffs:
         if cuff.sensor_b is not None:
             number = settings.cuffs.index(cuff) + 1
@@ -195,6 +197,18 @@ def _check_part(one: _Fitted, source: str | Path) -> None:
     if one.on_pico and one.settings.kind not in PICO_READS:
         must = f"{' or '.join(PICO_READS)}: what the firmware of a Pico reads"
         raise BadInput(source, f"{one.key}.kind", one.settings.kind, must)
+
+
+def _check_simulated(settings: Settings, source: str | Path) -> None:
+    """Simulated physics asks for no calibration and no self-test, so that no real board may be at its other end. One
+    under MicroPython on this machine is at a pseudo-terminal."""
+    pico = settings.guard.pico
+    if settings.simulated is None or pico is None:
+        return
+    port = Path(pico.port).resolve()
+    if port.is_relative_to("/dev") and not str(port).startswith(PSEUDO_TERMINALS):
+        must = "left out where guard.pico.port is a real board's: with it nothing would be calibrated or tested"
+        raise BadInput(source, "simulated", MISSING, must)
 
 
 def _check_addresses(fitted: tuple[_Fitted, ...], source: str | Path) -> None:

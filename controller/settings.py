@@ -23,11 +23,16 @@ FilePath = Annotated[str, Meta(min_length=1, max_length=4096, extra={"must": "th
 
 Gpio = Annotated[
     int,
-    Meta(ge=9, le=27, extra={"must": "a GPIO from 9 to 27 (those are pulled down at reset, so that low means vented)"}),
+    Meta(
+        ge=9,
+        le=27,
+        extra={"must": "a GPIO from 9 to 27, not 14 or 15 (those are pulled down at reset, so that low means vented)"},
+    ),
 ]
 InGpio = Annotated[int, Meta(ge=2, le=27, extra={"must": "a GPIO from 2 to 27"})]
 SensorKind = Literal["abp2", "mpr", "hsc", "xgzp6847d", "mpx5050"]
 _I2C_1_GPIOS: Final = (2, 3)
+_SERIAL_GPIOS: Final = (14, 15)
 _ADDRESSES: Final[dict[str, int]] = {"abp2": 0x28, "mpr": 0x18, "hsc": 0x28, "xgzp6847d": 0x6D, "mpx5050": 0x48}
 
 
@@ -346,6 +351,9 @@ def _check_lines(settings: Settings, source: Path) -> None:
     for name, table in tables:
         for key, line in structs.asdict(table).items() if table is not None else ():
             if key.endswith("_gpio") and line is not None:
+                if line in _SERIAL_GPIOS:
+                    must = "another than 14 and 15, which are the serial port and high at boot"
+                    raise BadInput(source, f"{name}.{key}", line, must)
                 if line in taken:
                     raise BadInput(source, f"{name}.{key}", line, f"another than {taken[line]}: a line has one purpose")
                 taken[line] = f"{name}.{key}"

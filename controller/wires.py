@@ -20,7 +20,7 @@ from firmware_bridge.serial_transport import SerialTransport
 from firmware_bridge.transports import SocketTransport
 
 from . import hardware
-from .bedside.paths import guard_socket, world_socket
+from .bedside.paths import guard_lines, guard_socket, world_socket
 from .calibration import corrected
 from .calibration_file import Correction
 from .settings import SensorSettings, Settings
@@ -40,9 +40,15 @@ class WiredBench:
 
 def wired_bench(settings: Settings, runtime: Path, clock: Callable[[], float], a: tuple[Correction, ...]) -> WiredBench:
     """The host's side of a bench whose guard is another process or a board, each sensor A behind its correction.
-    Raises OSError: a bus that is not there."""
+    Raises OSError: a bus that is not there, or a real guard behind simulated physics."""
     from .control import Hardware
 
+    lines = guard_lines(runtime, settings.bench_id)
+    if settings.simulated is not None and lines.exists():
+        raise OSError(
+            f"{lines}: the guard of bench {settings.bench_id} has real lines, and its file says [simulated], with which"
+            " nothing would be calibrated or tested: remove that table"
+        )
     driven = Hardware(corrected(sensors_a(settings, runtime, clock), a), guard_link(settings, runtime))
     if settings.simulated is None:
         return WiredBench(driven, ())

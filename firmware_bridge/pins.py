@@ -28,6 +28,7 @@ from .firmware.wire import DUMP_CLOSED, PUMP_ENABLE, VENT_CLOSED
 
 LOWEST_OUTPUT: Final = 9
 HIGHEST_OUTPUT: Final = 27
+SERIAL_PORT: Final = (14, 15)  # high before Linux runs, and text of the console would keep a monostable supplied
 PWM_LOW_HZ: Final = 25
 PWM_HIGH_HZ: Final = 100
 TRUNCATION: Final = 0.0001  # on top of a whole per cent, so that int(value * 100) is that per cent
@@ -58,6 +59,9 @@ class GuardLines:
             if not LOWEST_OUTPUT <= line <= HIGHEST_OUTPUT:
                 must = f"{LOWEST_OUTPUT} to {HIGHEST_OUTPUT}, which a reset pulls down"
                 raise ValueError(f"GPIO {line}: an output must be one of {must}")
+            if line in SERIAL_PORT:
+                must = "another than 14 and 15, the serial port, high at boot"
+                raise ValueError(f"GPIO {line}: an output must be {must}")
         every = (*self.outputs, self.estop)
         if len(set(every)) != len(every):
             raise ValueError(f"GPIO {', '.join(map(str, every))}: no line may be named twice")

@@ -13,6 +13,8 @@ import pytest
 from controller import app, calibration, hardware
 from controller.calibration import b_corrections, fitted, handed_over
 from controller.calibration_file import FILE, TwoPoints, save_entry
+from controller.core.model import EventKind, Happened, Phase
+from controller.core.step import Stepped
 from controller.messages import Info
 from controller.settings import SensorSettings, Settings, load
 from firmware_bridge.simulated.bus import SimulatedBus
@@ -98,6 +100,39 @@ def test_another_sensor_is_refused_before_anything_is_opened(settings: Settings,
     with pytest.raises(calibration.Misfit, match="sensor A of cuff 1 is on bus 2 in the bench's file"):
         service(load(path), tmp_path, tmp_path)
     assert not (tmp_path / "b1.sqlite").exists()
+
+
+def test_a_guard_that_was_started_anew_with_other_corrections_is_found_at_the_reset(
+    settings: Settings, tmp_path: Path
+) -> None:
+    calibrated(settings, tmp_path, TODAY)
+
+    async def reset() -> list[str]:
+        place = app.Place(tmp_path / "b1.sock", tmp_path / "b1.sqlite", tmp_path)
+        one = app.Service(settings, place, asyncio.get_running_loop(), "0")
+        found = [one.control._settings.bench.uncalibrated]
+        handed_over(settings, tmp_path, [calibration.Correction()])  # as a guard does whose sensor B is another one
+        state, outputs = one.control.state, one.control.outputs
+        event = Happened(EventKind.PHASE, 0.0, Phase.IDLE, None, {"from": "fault", "event": "reset"})
+        one._look_anew(Stepped(state, outputs, (event,), ()), 0.0)
+        found.append(one.control._settings.bench.uncalibrated)
+        for _ in range(500):
+            if one.control._settings.bench.uncalibrated != found[-1]:
+                break
+            await asyncio.sleep(0.01)
+        found.append(one.control._settings.bench.uncalibrated)
+        (tmp_path / FILE).write_text("what")
+        one._look_anew(Stepped(state, outputs, (event,), ()), 0.0)
+        found.append(one._uncalibrated())
+        await asyncio.sleep(0.1)
+        one.journal.close(0.3)
+        return found
+
+    at_first, meanwhile, then, broken = asyncio.run(reset())
+    assert at_first == ""
+    assert meanwhile == "the calibration is being looked at"
+    assert then.startswith("the guard does not have the calibration of its sensor B yet")
+    assert broken.endswith("restart the service")
 
 
 @pytest.mark.parametrize("kind", sorted(hardware.FAMILIES))

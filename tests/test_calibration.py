@@ -110,6 +110,17 @@ def test_a_residual_of_3_mmhg_is_ready(tmp_path: Path, residual_mmhg: float) -> 
     assert standing(whole(tmp_path, points(residual_mmhg=residual_mmhg)), tmp_path, TODAY).uncalibrated == ""
 
 
+@pytest.mark.parametrize(("moved_mmhg", "ready"), [(5.0, True), (-5.0, True), (5.5, False), (-7.0, False)])
+def test_a_zero_far_from_that_of_the_calibration_is_none(tmp_path: Path, moved_mmhg: float, ready: bool) -> None:
+    """Zeroed with pressure in the cuffs, both sensors would agree that it is not there."""
+    settings = whole(tmp_path)
+    for sensor in fitted(settings):
+        save_entry(tmp_path / calibration.FILE, sensor.entry(TODAY, 2.0 + moved_mmhg, points()))
+    calibration.handed_over(settings, tmp_path, calibration.b_corrections(settings, tmp_path))
+    said = standing(settings, tmp_path, TODAY).uncalibrated
+    assert said == "" if ready else f"the zero of sensor A of cuff 1 has moved by {moved_mmhg:+.1f} mmHg" in said
+
+
 @pytest.mark.parametrize(
     ("two", "zeroed_on"), [(points(date(2026, 11, 26)), TODAY), (points(), date(2030, 1, 1))], ids=["points", "zero"]
 )

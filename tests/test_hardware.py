@@ -198,6 +198,23 @@ def test_the_shipped_simulated_benches_are_taken(name: str, tmp_path: Path) -> N
     assert hardware.warnings(settings, tmp_path / "nowhere") == (), "its buses are simulated too"
 
 
+@pytest.mark.parametrize(
+    ("port", "real"), [("/dev/manchet-guard", True), ("/dev/ttyACM0", True), ("/dev/pts/7", False), ("p", False)]
+)
+def test_a_real_board_is_not_driven_on_simulated_physics(port: str, real: bool, tmp_path: Path) -> None:
+    """Which asks for no calibration and no self-test."""
+    settings, path = bench(tmp_path, ("bus = 1", "bus = 0"), guard="pico")
+    text = path.read_text(encoding="utf-8").replace("'p'", f"'{port}'")
+    path.write_text(f"{text}\n[simulated]\n", encoding="utf-8")
+    settings = load_settings(path)
+    assert not settings.selftest_required
+    if not real:
+        hardware.check(settings, path)
+        return
+    with pytest.raises(BadInput, match=r"simulated: must be left out where guard\.pico\.port is a real board's"):
+        hardware.check(settings, path)
+
+
 def test_check_config_says_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, path = bench(tmp_path, *TWO_ON_ONE)
     assert execute(["check-config", str(path)]) == 0

@@ -115,6 +115,8 @@ lines = { pump_gpio = 12, pump_enable_gpio = 13, vent_gpio = 16, dump_gpio = 17 
         ),
         ("dump_gpio = 17", "dump_gpio = 12", "cuffs[1].lines.dump_gpio = 12: must be another than cuffs[1].lines.pump"),
         ("= 26", "= 16", "guard.gpio.heartbeat_gpio = 16: must be another than cuffs[1].lines.vent_gpio: a line has"),
+        ("= 26", "= 14", "guard.gpio.heartbeat_gpio = 14: must be another than 14 and 15, which are the serial port"),
+        ("pump_enable_gpio = 13", "pump_enable_gpio = 15", "cuffs[1].lines.pump_enable_gpio = 15: must be another"),
         ("gpio = 5", "gpio = 13", "guard.gpio.estop_gpio = 13: must be another than cuffs[1].lines.pump_enable_gpio"),
         (
             "[[cuffs]]",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from controller.calibration_file import Correction
 from controller.settings import Settings, load
-from controller.wires import guard_lines_of, guard_link, sensors_b, wired_bench
+from controller.wires import WiredBench, guard_lines_of, guard_link, sensors_a, sensors_b, wired_bench
 from controller.world_process import make_world, run
 from firmware_bridge.pins import CuffLines, GuardLines
 from firmware_bridge.ports import SensorFault
 from firmware_bridge.sensors.abp2 import Abp2
+from firmware_bridge.sensors.calibrated import Calibrated
 from firmware_bridge.sensors.mpx5050 import Mpx5050
 
 BENCH = """bench_id = "b1"
@@ -36,13 +39,17 @@ def settings(folder: Path, text: str) -> Settings:
     return load(path)
 
 
+def wired(made: Settings, runtime: Path, clock: Callable[[], float]) -> WiredBench:
+    return wired_bench(made, runtime, clock, (Correction(),) * len(made.cuffs))
+
+
 def test_the_lines_are_those_of_the_file(tmp_path: Path) -> None:
     first, second = CuffLines(12, 13, 16, 17), CuffLines(18, 19, 20, 21)
     assert guard_lines_of(settings(tmp_path, BENCH)) == GuardLines((first, second), 5, 26, 22, 40)
 
 
 def test_a_bus_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
-    for make in (wired_bench, sensors_b):
+    for make in (wired, sensors_b):
         with pytest.raises(OSError, match=r"bus 20[13]: /dev/i2c-20[13] cannot be opened"):
             make(settings(tmp_path, BENCH), tmp_path, lambda: 0.0)
 
@@ -54,12 +61,20 @@ def test_a_link_without_its_guard_process_says_where_it_looks(tmp_path: Path) ->
 
 
 def test_wires_that_end_in_a_world_have_the_real_drivers_and_somebody_in_each_cuff(tmp_path: Path) -> None:
-    bench = wired_bench(settings(tmp_path, WORLD), tmp_path, lambda: 0.0)
-    assert [type(one) for one in bench.hardware.sensors] == [Abp2, Abp2]
+    bench = wired(settings(tmp_path, WORLD), tmp_path, lambda: 0.0)
+    assert [type(one) for one in bench.hardware.sensors] == [Calibrated, Calibrated]
+    assert [type(one) for one in sensors_a(settings(tmp_path, WORLD), tmp_path, lambda: 0.0)] == [Abp2, Abp2]
     assert len(bench.limbs) == 2
     assert [type(one) for one in sensors_b(settings(tmp_path, WORLD), tmp_path, lambda: 0.0)] == [Abp2, Mpx5050]
     with pytest.raises(SensorFault, match="cuff 1"):
         bench.hardware.sensors[0].start(0.0)
+
+
+def test_a_guard_with_real_lines_is_not_driven_on_simulated_physics(tmp_path: Path) -> None:
+    """Which asks for no calibration and no self-test."""
+    (tmp_path / "b1.lines.json").write_text("{}")
+    with pytest.raises(OSError, match=r"the guard of bench b1 has real lines, and its file says \[simulated\]"):
+        wired(settings(tmp_path, WORLD), tmp_path, lambda: 0.0)
 
 
 def test_a_world_has_every_device_at_its_place(tmp_path: Path) -> None:

@@ -53,13 +53,15 @@ def flash(
     else:
         flashing.leave_loop(at, baud)
         print("the board has left its loop; everything is vented")
+    if wiring is not None or first:
+        flashing.forget_corrections(bench, state)
     print(f"copied {flashing.copy(mpremote, console or at, wiring)} files of the guard")
     print(f"the board answers: {flashing.read_back(at, baud)}")
     if corrections is not None:
         corrections.handed_over()
         print(f"sensor B: {corrections}")
     else:
-        print("what it corrects sensor B with is not known: --config and --board together write it")
+        print("what it corrects sensor B with is as it was, if anything: --config and --board together write it")
     return DONE
 
 

@@ -25,7 +25,8 @@ from firmware_bridge.firmware import guard, wire
 from firmware_bridge.serial_transport import PortTaken, open_port
 
 from ..bedside.paths import FolderRefused, make_state, state_folder
-from ..calibration import b_corrections, board_json, handed_over
+from ..calibration import b_corrections, board_json, forgotten, handed_over
+from ..hardware import part_of
 from .options import FAILED, NO_ANSWER, Refused
 
 if TYPE_CHECKING:
@@ -86,8 +87,26 @@ class Corrections:
         cuffs = wiring.setdefault("cuffs", [{}])
         if len(cuffs) != len(self._corrections):
             raise Refused(f"--board: {len(cuffs)} cuffs, must be {len(self._corrections)} as in the bench's settings")
+        self._check_alike(wiring)
         for cuff, correction in zip(cuffs, self._corrections, strict=True):
             cuff.setdefault("sensor", {}).update(board_json(correction))
+
+    def _check_alike(self, wiring: dict[str, Any]) -> None:
+        """A correction is of the sensor that the bench's settings name: the board must read that one."""
+        from firmware_bridge.firmware import pico_main
+
+        whole: Callable[[Any], Any] = pico_main.settings
+        for number, (cuff, on_board) in enumerate(zip(self._bench.cuffs, whole(wiring)["cuffs"], strict=True), start=1):
+            if cuff.sensor_b is None:  # settings.load saw to it
+                continue
+            read = on_board["sensor"]
+            names: dict[str, str] = {"kind": cuff.sensor_b.kind}
+            if cuff.sensor_b.kind == "abp2":
+                names["part"] = part_of(cuff.sensor_b)
+            for key, there in names.items():
+                if read.get(key) != there:
+                    must = f"must be {there} as in the bench's settings, whose calibration it gets"
+                    raise Refused(f"--board: cuffs[{number}].sensor.{key} = {read.get(key)}: {must}")
 
     def handed_over(self) -> None:
         """Leave word of it, once the board has it. Raises Refused."""
@@ -100,6 +119,14 @@ class Corrections:
     def __str__(self) -> str:
         told = [f"zero {one.offset_mmhg:+.1f} mmHg, gain {one.gain:.4f}" for one in self._corrections]
         return "; ".join(f"cuff {number}: {text}" for number, text in enumerate(told, start=1))
+
+
+def forget_corrections(bench: Settings | None, state: Path | None) -> None:
+    """Before a board gets a wiring, or may be another one. Raises Refused: then nothing has been done to it."""
+    try:
+        forgotten(state_folder() if state is None else state, bench)
+    except OSError as error:
+        raise Refused(f"what the board corrects sensor B with cannot be forgotten ({error})", FAILED) from None
 
 
 def wiring(path: Path, corrections: Corrections | None) -> str:

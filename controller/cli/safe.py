@@ -40,6 +40,9 @@ def safe(
         say(f"ignored: {' '.join(ignored)}")  # nobody who wants it vented is sent back for a word too many
     folders = runtime_folders() if folders is None else folders
     say(f"looking in: {', '.join(map(str, folders)) or 'no runtime folder exists'}")
+    hidden = [folder for folder in folders if not os.access(folder, os.R_OK | os.X_OK)]
+    for folder in hidden:
+        say(f"{folder}: may not be looked into: there may be a bench in it; run `manchet safe` as root")
     vented: dict[str, bool] = {}
     for path in guard_sockets(folders):
         answer = _trip_guard(path, empty_within_s)
@@ -54,11 +57,12 @@ def safe(
         if listening:
             stopped.append(path)
     for path in stopped:
-        confirmed, text = _confirm(path, empty_within_s)
+        confirmed, full, text = _confirm(path, empty_within_s)
         say(f"{path}: {text}")
         if not confirmed and path.stem not in guarded:
             say(f"{path}: {_kill(path)}")
-        vented[path.stem] = confirmed or vented.get(path.stem, False)
+        # The guard sees B alone: its word stands for a controller that does not know, and not against what A says.
+        vented[path.stem] = confirmed or (vented.get(path.stem, False) and not full)
     for path in lists(folders):
         if bench_of(path) not in guarded:  # its guard is gone, or does not answer and holds them
             say(f"{path}: {drive_low(path)[1]}")
@@ -69,6 +73,9 @@ def safe(
     missing = sorted(bench for bench, done in vented.items() if not done)
     if missing:
         say(f"NOT confirmed vented: {', '.join(missing)}. Take the cuff off the limb")
+        return FAILED
+    if hidden:
+        say(f"vented and empty: {', '.join(sorted(vented))}; NOT looked into: {', '.join(map(str, hidden))}")
         return FAILED
     say(f"vented and empty: {', '.join(sorted(vented))}")
     return DONE
@@ -123,29 +130,32 @@ def _stop(path: Path) -> tuple[bool, str]:
         return True, "stop: no answer"
 
 
-def _confirm(path: Path, empty_within_s: float) -> tuple[bool, str]:
-    """Watch the bench until its pump is off, its valves open and every cuff below 15 mmHg on both sensors."""
+def _confirm(path: Path, empty_within_s: float) -> tuple[bool, bool, str]:
+    """Watch the bench until its pump is off, its valves open and every cuff below 15 mmHg on both sensors. Whether it
+    came to that, and whether a sensor said last that it did not."""
     until_s = time.monotonic() + empty_within_s
-    text = "no answer"
+    full, text = False, "no answer"
     try:
         for seen in watch(path, silence_s=min(1.0, empty_within_s)):
             if seen.get("type") == "snapshot":
-                done, text = _judge(seen.get("cuffs") or [])
+                done, full, text = _judge(seen.get("cuffs") or [])
                 if done:
-                    return True, text
+                    return True, False, text
             if time.monotonic() > until_s:
                 break
     except (NoService, NoAnswer, ValueError):
-        return False, "does not say how its cuffs are"
-    return False, f"not empty after {empty_within_s:g} s: {text}"
+        return False, full, f"does not say how its cuffs are{f', and said last: {text}' if full else ''}"
+    return False, full, f"not empty after {empty_within_s:g} s: {text}"
 
 
-def _judge(cuffs: list[Mapping[str, Any]]) -> tuple[bool, str]:
+def _judge(cuffs: list[Mapping[str, Any]]) -> tuple[bool, bool, str]:
+    """Whether valves are open and every cuff is known to be empty, whether one is known not to be, and the words."""
     readings = [cuff.get(key) for cuff in cuffs for key in ("a_mmhg", "b_mmhg")]
     known = [float(reading) for reading in readings if reading is not None]
     open_ = all(cuff.get("vent_open") and cuff.get("dump_open") and not cuff.get("pump_duty") for cuff in cuffs)
     empty = bool(known) and len(known) == len(readings) and max(known) < EMPTY_MMHG
-    return bool(open_ and empty), f"{'valves open' if open_ else 'valves NOT all open'}, {_words(known)}"
+    full = bool(known) and max(known) >= EMPTY_MMHG
+    return bool(open_ and empty), full, f"{'valves open' if open_ else 'valves NOT all open'}, {_words(known)}"
 
 
 def _words(known: list[float]) -> str:

@@ -217,7 +217,7 @@ def _selftest(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: 
         return Answer(False, "a self-test is under way: " + (testing.question(s) or "wait for its end, or stop"))
     if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
         return Answer(False, f"not while {s.phase}: stop first")
-    refusal = testing.why_not(s, bench.limits)
+    refusal = bench.uncalibrated or testing.why_not(s, bench.limits)
     if refusal:
         return Answer(False, refusal)
     for cuff, one in enumerate(seen):
@@ -376,6 +376,7 @@ def _resume(s: SessionState, seen: tuple[Seen, ...], now_s: float) -> Answer:
 def _stop(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
     """Never bad input: vents again in every phase and says what was true already."""
     was = s.phase
+    s.test_asked_at_s = -1e9
     if was is Phase.IDLE:
         finish(s, Event.STOP, "stopped", now_s)
         return Answer(True, "already idle and vented; vented again")

@@ -219,7 +219,7 @@ def _run_bench_clock(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s
     for one in seen:
         if not (one.certain and one.pressure_mmhg < EMPTY_MMHG and 0.0 <= dt_s <= TICK_LATE_S):
             s.bench_free_s = 0.0
-            if s.phase is TESTING:
+            if s.phase is TESTING or (s.nobodys_s > 0.0 and s.step_index < 0):  # also what a test left under pressure
                 s.nobodys_s += max(0.0, dt_s)
             if s.clocks and not any(s.limbs):
                 _run_all(s, dt_s, now_s)
@@ -534,7 +534,7 @@ def trip(s: SessionState, finding: Finding, now_s: float) -> None:
     """Latch. The first reason is kept."""
     if s.phase is FAULT:
         return
-    s.fault = finding
+    s.fault, s.test_asked_at_s = finding, -1e9
     s.tell(
         EventKind.TRIP,
         now_s,

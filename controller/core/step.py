@@ -129,6 +129,8 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
     if inputs.statuses:
         newest = inputs.statuses[-1]
         new.guard, new.estop_ok = newest.state, newest.estop_ok
+        if new.safety.sight.rebooted:  # another board perhaps, or the same on other lines: nothing of it is proven
+            s.test_passed_at_s = nan
 
     session.run_clocks(s, seen, dt_s, now_s)
     if s.phase is IDLE or s.phase is READY:

@@ -204,7 +204,7 @@ def untested(s: SessionState, required: bool, now_s: float) -> str:
         return ""
     if isfinite(s.test_passed_at_s):
         return f"the self-test was passed more than {SELFTEST_VALID_S / 3600:g} h ago: `manchet selftest`"
-    return "no self-test has been passed since power-up: `manchet selftest`"
+    return "no self-test has been passed since bench and guard were switched on: `manchet selftest`"
 
 
 # --- the limb under it -------------------------------------------------------------------------------------------

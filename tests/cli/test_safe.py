@@ -58,6 +58,20 @@ def test_a_bench_that_is_seen_empty_is_exit_0(bench: Any, capsys: pytest.Capture
     assert lines[-1] == "vented and empty: b1"
 
 
+def test_a_folder_that_may_not_be_looked_into_is_said_and_is_not_safe(
+    bench: Any, runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """/run/manchet is the service's own: for anybody else it looks as if no bench were there."""
+    monkeypatch.setattr("controller.cli.safe.os.access", lambda folder, _mode: folder != tmp_path)
+    bench.shown = [EMPTY]
+    assert safe([runtime, tmp_path]) == 1
+    assert safe([tmp_path]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert f"vented and empty: b1; NOT looked into: {tmp_path}" in lines
+    assert lines[-2].startswith(f"{tmp_path}: may not be looked into")
+    assert "pull the cuff's coupling" in lines[-1]
+
+
 @pytest.mark.parametrize("shown", [FULL, HALF_KNOWN, CLOSED, {"type": "snapshot", "cuffs": []}, {"type": "news"}])
 def test_what_is_not_seen_empty_is_not_safe(
     bench: Any, shown: dict[str, Any], runtime: Path, capsys: pytest.CaptureFixture[str]
@@ -168,3 +182,14 @@ def test_the_guards_word_counts_where_the_controller_is_mute(
     bench.shown = [HALF_KNOWN]
     assert safe([runtime], empty_within_s=0.3) == 0
     assert "killed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shown", [FULL, {"type": "snapshot", "cuffs": [{"a_mmhg": 120.0, "b_mmhg": 0.0, **VENTED}]}])
+def test_the_guards_word_does_not_count_against_what_a_sensor_says(
+    guard_at: Any, bench: Any, shown: dict[str, Any], runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The guard sees sensor B alone, whose tube may be off."""
+    guard_at(0.0, 0.0)
+    bench.shown = [shown]
+    assert safe([runtime], empty_within_s=0.3) == 1
+    assert capsys.readouterr().out.endswith("NOT confirmed vented: b1. Take the cuff off the limb\n")

@@ -134,6 +134,8 @@ class Stand:
     guard: GuardState = GuardState.VENTED
     guard_trip: str = ""
     estop_ok: bool = True
+    boot_id: int = 7
+    expected_boot_id: int = 7
     answering: bool = True  # the guard sends its STATUS
     deaf: frozenset[GuardOrder] = frozenset()  # orders that the guard does not follow
     notices: tuple[Notice, ...] = ()
@@ -197,8 +199,9 @@ class Stand:
             ]
         )
         status = GuardStatus(
-            at, 7, 7, self._counts, self.guard, self.guard_trip, 0, self.estop_ok, pins, self.leases_refused
-        )
+            at, self.boot_id, self.expected_boot_id, self._counts, self.guard, self.guard_trip, 0, self.estop_ok, pins,
+            self.leases_refused,
+        )  # fmt: skip
         return Inputs(samples, (status,), commands, self.notices)
 
     def _driven(self) -> tuple[CuffOutputs, ...]:

@@ -107,7 +107,7 @@ def test_what_is_prescribed_stays_and_is_ready_again() -> None:
     stand.obeyed(Verb.PRESCRIBE, prescription=prescription())
     stand.run(1.0)
     assert stand.phase is Phase.IDLE
-    assert "no self-test has been passed since power-up" in stand.refused(Verb.START).text
+    assert "no self-test has been passed since bench and guard were switched on" in stand.refused(Verb.START).text
     stand.obeyed(Verb.SELFTEST)
     through(stand)
     assert stand.run(1.0).phase is Phase.READY
@@ -149,6 +149,22 @@ def test_a_bench_that_asks_for_none_is_ready_without_and_not_after_one_that_fail
     assert "selftest_failed" in stand.conditions()
     stand.obeyed(Verb.SELFTEST)
     assert "selftest_failed" not in stand.conditions()
+    assert through(stand).run(1.0).phase is Phase.READY
+
+
+def test_a_guard_that_was_started_since_has_proven_nothing() -> None:
+    stand = through(begun(Stand(selftest_required=True))).run(61.0)
+    stand.boot_id = 8
+    stand.tick()
+    assert stand.s.fault.rule == "guard_rebooted"
+    stand.expected_boot_id = 8  # by the reset
+    stand.run(0.5).obeyed(Verb.RESET)
+    stand.until(Phase.IDLE)
+    stand.obeyed(Verb.SCREEN, screening=screening())
+    stand.obeyed(Verb.PRESCRIBE, prescription=prescription())
+    assert stand.run(2.0).phase is Phase.IDLE
+    assert "no self-test has been passed since bench and guard were switched on" in stand.s.not_ready
+    stand.obeyed(Verb.SELFTEST)
     assert through(stand).run(1.0).phase is Phase.READY
 
 
@@ -252,10 +268,32 @@ def test_the_button_begins_none_that_was_asked_for_too_long_ago_or_twice() -> No
     stand.refused(Verb.START, source="panel")
 
 
+def test_a_stop_or_a_trip_forgets_what_was_asked_for() -> None:
+    stand = Stand(require_panel=True).run(1.0)
+    stand.obeyed(Verb.SELFTEST)
+    stand.obeyed(Verb.STOP)
+    assert "not ready" in stand.refused(Verb.START, source="panel").text
+    stand.obeyed(Verb.SELFTEST)
+    stand.estop_ok = False
+    stand.tick()
+    stand.estop_ok = True
+    stand.run(1.0).obeyed(Verb.RESET, source="panel")
+    stand.until(Phase.IDLE).run(1.0)
+    assert "not ready" in stand.refused(Verb.START, source="panel").text
+    assert stand.phase is Phase.IDLE
+
+
 def test_at_the_panel_it_begins_at_once() -> None:
     stand = Stand(require_panel=True).run(1.0)
     stand.obeyed(Verb.SELFTEST, source="panel")
     assert stand.phase is Phase.TESTING
+
+
+def test_not_on_a_bench_whose_sensors_were_never_held_against_a_reference() -> None:
+    """Both may be of another range than the file says, and agree: 150 mmHg would be 250."""
+    stand = Stand(uncalibrated="calibrate it first").run(1.0)
+    assert stand.refused(Verb.SELFTEST).text == "calibrate it first"
+    assert stand.phase is Phase.IDLE
 
 
 # --- what ends it ----------------------------------------------------------------------------------------------------
@@ -349,6 +387,22 @@ def test_what_nobody_was_named_for_is_put_on_the_next_limb_until_180_s_below_15(
     stand.run(181.0)
     assert stand.s.nobodys_s == 0.0
     assert stand.s.clock_of(0).restricted_s == 0.0
+
+
+def test_what_stays_under_pressure_after_a_test_that_tripped_is_counted_on() -> None:
+    stand = to(begun(Stand()), Stage.LEAK)
+    stand.fall_1_s, stand.estop_ok = 0.0, False  # as with a tube that is closed at the cuff
+    stand.tick()
+    assert stand.phase is Phase.FAULT
+    used_s = stand.s.nobodys_s
+    stand.run(300.0)
+    assert stand.s.nobodys_s == pytest.approx(used_s + 300.0, abs=0.1)
+    stand.fall_1_s, stand.estop_ok = 4.0, True
+    stand.run(5.0).obeyed(Verb.RESET)
+    stand.until(Phase.IDLE)
+    stand.obeyed(Verb.SCREEN, screening=screening())
+    stand.obeyed(Verb.PRESCRIBE, prescription=prescription())
+    assert stand.s.clock_of(0).restricted_s > 330.0
 
 
 def test_a_cuff_keeps_the_limb_it_was_on_last() -> None:

@@ -60,6 +60,8 @@ def levels(factory: Recorded) -> dict[str, float]:
         ((8, 13, 16, 17), {}, "GPIO 8: an output must be one of 9 to 27"),
         ((12, 13, 16, 28), {}, "GPIO 28: "),
         ((12, 13, 16, 17), {"heartbeat": 2}, "GPIO 2: "),
+        ((12, 13, 14, 17), {}, "GPIO 14: an output must be another than 14 and 15"),
+        ((12, 13, 16, 17), {"heartbeat": 15}, "GPIO 15: "),
         ((12, 13, 16, 16), {}, "no line may be named twice"),
         ((12, 13, 16, 17), {"estop": 17}, "no line may be named twice"),
         ((12, 13, 16, 17), {"pwm_hz": 20}, "20 Hz"),

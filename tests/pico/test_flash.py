@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from controller.__main__ import main
-from controller.calibration import b_corrections, in_guard
+from controller.calibration import b_corrections, handed_over, in_guard
 from controller.calibration_file import Correction, Entry, save_entry
 from controller.cli import flashing
 from controller.settings import Settings, load
@@ -52,6 +52,7 @@ def mpremote(pico: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setenv("PATH", f"{script.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("FLASH", str(pico.flash))
     monkeypatch.setenv("WORLD", str(pico.world))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "no-state"))
     return script
 
 
@@ -218,6 +219,48 @@ def test_a_board_gets_the_firmware_and_its_wiring_and_answers_with_its_version(
     for source in (HERE.parents[1] / "firmware_bridge" / "firmware").glob("*.py"):
         assert (pico.flash / "firmware_bridge" / "firmware" / source.name).read_text() == source.read_text()
     until(lambda: pico.lines().get(16) is not None, "its heartbeat is where the wiring has it")
+
+
+@pytest.mark.parametrize(
+    ("sensor", "says"),
+    [
+        ('{"part": "001BG"}', "cuffs[1].sensor.part = 001BG: must be 600MG as in the bench's settings"),
+        ('{"kind": "mpx5050"}', "cuffs[1].sensor.kind = mpx5050: must be abp2 as in the bench's settings"),
+    ],
+)
+def test_a_board_that_would_read_another_sensor_than_was_calibrated_is_refused(
+    sensor: str, says: str, pico: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_bench(tmp_path, pico)
+    (tmp_path / "bench.json").write_text(f'{{"cuffs": [{{"sensor": {sensor}}}]}}')
+    words = ["flash", "--config", str(tmp_path / "bench.toml"), "--board", str(tmp_path / "bench.json")]
+    assert main(words) == 2
+    assert says in said(capsys)
+
+
+@pytest.mark.parametrize("words", [["--board", "bench.json"], ["--first"]])
+def test_a_board_that_lost_its_corrections_or_is_another_is_not_taken_for_one_that_has_them(
+    words: list[str], pico: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    monkeypatch.setenv("STATE_DIRECTORY", str(state))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bench.json").write_text('{"heartbeat": 16}')
+    bench = load_bench(tmp_path, pico)
+    state.mkdir()
+    handed_over(bench, state, [Correction(1.1, -9.0)])
+    if "--first" in words:
+        (pico.flash / "main.py").write_text("")
+        pico.plug()
+        until(lambda: pico.in_console, "it shows its console")
+    else:
+        plugged(pico)
+        assert main(["flash", "--port", str(pico.port)]) == 0
+        assert in_guard(bench, state) == (Correction(1.1, -9.0),)  # its bench.json is as it was
+        pico.unplug()
+        plugged(pico)
+    assert main(["flash", "--port", str(pico.port), *words]) == 0
+    assert in_guard(bench, state) is None
 
 
 def test_the_real_mpremote_flashes_a_board(
