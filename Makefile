@@ -24,7 +24,7 @@ help:
 	@echo 'make bench     timing on this machine, about a minute'
 	@echo 'make kill-test 200 ways for a controller or a guard to die, each timed to vented'
 	@echo 'make soak      an hour of sessions on busy cores, in which nothing may trip'
-	@echo 'make install   on a Pi, as root: user, units, program; make uninstall takes it back'
+	@echo 'make install   on a Pi, as root (GUARD=pico for a Pico): user, units, program; make uninstall takes it back'
 	@echo 'make clean     remove the environment and what tools left'
 	@echo 'Each sets up .venv first where it is missing: then `. .venv/bin/activate` and `manchet --help`.'
 
@@ -77,11 +77,12 @@ pictures: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/manchet bench
 
-# On a Raspberry Pi: two services under systemd. GUARD=pico for a bench with a Pico; DESTDIR=... to look at it first.
-GUARD ?= gpio
+# On a Raspberry Pi: two services under systemd. GUARD=pico for a bench with a Pico; without it as /etc/manchet/bench.toml
+# says, if there is one. DESTDIR=... to look at it first.
+GUARD ?=
 
 install:
-	@PYTHON='$(PYTHON)' DESTDIR='$(DESTDIR)' systemd/install.sh install --guard '$(GUARD)'
+	@PYTHON='$(PYTHON)' DESTDIR='$(DESTDIR)' systemd/install.sh install $(if $(GUARD),--guard '$(GUARD)')
 
 uninstall:
 	@DESTDIR='$(DESTDIR)' systemd/install.sh uninstall

@@ -255,7 +255,11 @@ def _against_guard(settings: Settings, state: Path | None, entries: Sequence[Ent
 
 def how_to_hand_over(settings: Settings) -> str:
     """What gives the guard of this bench its corrections."""
-    return "run `manchet flash`" if settings.guard.kind == "pico" else "restart the guard (manchet-guard)"
+    return (
+        "run `manchet flash` with --config and --board"
+        if settings.guard.kind == "pico"
+        else "restart the guard (manchet-guard)"
+    )
 
 
 def due_on(calibrated_on: date) -> date:

@@ -23,6 +23,7 @@ from .tomlfile import MISSING, BadInput
 B_FULL_SCALE_MMHG: Final = 345.0  # the guard's own ceiling of 330 mmHg, and room to see that it was passed
 TWO_CUFFS_HZ: Final = 400_000
 PICO_READS: Final = ("abp2", "mpx5050")
+PICO_BUSES: Final = (0, 1)
 ROOT: Final = Path("/")
 PSEUDO_TERMINALS: Final = ("/dev/pts/", "/dev/ttys")  # of Linux, of macOS
 _BY_ORDER_CODE: Final = (0x08, 0x18, 0x28, 0x38, 0x48, 0x58, 0x68)  # Honeywell's digits 0 to 6
@@ -197,6 +198,9 @@ def _check_part(one: _Fitted, source: str | Path) -> None:
     if one.on_pico and one.settings.kind not in PICO_READS:
         must = f"{' or '.join(PICO_READS)}: what the firmware of a Pico reads"
         raise BadInput(source, f"{one.key}.kind", one.settings.kind, must)
+    if one.on_pico and one.settings.bus not in PICO_BUSES:
+        must = "0 or 1: the board's own buses, and what its bench.json has as `i2c`"
+        raise BadInput(source, f"{one.key}.bus", one.settings.bus, must)
 
 
 def _check_simulated(settings: Settings, source: str | Path) -> None:

@@ -27,12 +27,15 @@ bounds, NaN and infinity are refused with one line, `FILE: KEY = VALUE: must be 
 (`cuffs[2].sensor.address`). Nothing is clamped, nothing is ignored. A key without a default has to be given, unless its
 default is "none". `manchet check-config FILE` checks a file without starting anything.
 """
-_BENCH: Final = """A bench's file, `manchet run --config FILE`. Examples: `config/bench-simulated.toml` and
-`config/bench-simulated-two-cuffs.toml`. Relative paths are taken from the folder of the file. The broker's side is
+_BENCH: Final = """A bench's file, `manchet run --config FILE`. Examples: `config/bench-gpio.toml` and
+`config/bench-pico.toml`, or without a bench `config/bench-simulated.toml`, `config/bench-simulated-two-cuffs.toml` and
+`config/bench-world.toml`. A Pico has its own file beside it, `config/board-pico.json`, described in
+`firmware_bridge/README.md`. Relative paths are taken from the folder of the file. The broker's side is
 `config/mosquitto/`. What its sensors were calibrated for is not in this file but in `calibration.toml` of the state
 folder, which `manchet zero` and `manchet calibrate` write: by bench, cuff and channel, for one sensor of this kind,
-part, serial, bus and address. On an installed bench, as root: `systemctl stop manchet`, then
-`manchet calibrate --config /etc/manchet/bench.toml --state /var/lib/manchet`."""
+part, serial, bus and address. On an installed bench: `sudo systemctl stop manchet` (the guard stays), then
+`sudo -u manchet manchet calibrate --config /etc/manchet/bench.toml`, which as the services' user finds their state
+folder, `/var/lib/manchet`. What it says then gives the guard its correction; `sudo systemctl start manchet`."""
 _PROTOCOL: Final = """One file per protocol, named after it, in `--protocols DIR`, `/etc/manchet/protocols`, or among
 those that come with the program (`config/protocols/`); the first found of a name counts. Beside the bounds below, a
 protocol is refused when

@@ -6,6 +6,7 @@
 #   systemd/install.sh install [--guard gpio|pico] [--root DIR] [--source DIR-OR-WHEEL]
 #   systemd/install.sh uninstall [--root DIR]
 #
+# Without --guard it is what an installed /etc/manchet/bench.toml says, else gpio.
 # --root DIR (or DESTDIR=DIR) lays everything below DIR, to look at: nothing is enabled, created or reloaded on this
 # machine, and neither root nor systemd is asked for. PYTHON=... is the Python to install for, by default python3.
 set -eu
@@ -14,7 +15,7 @@ umask 022
 HERE=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 PYTHON=${PYTHON:-python3}
 ROOT=${DESTDIR:-}
-GUARD=gpio
+GUARD=""
 SOURCE=$(dirname -- "$HERE")
 HOME_OF_IT=/opt/manchet
 LAID=$HOME_OF_IT/share/laid # what was laid outside of it, a line each: what `uninstall` takes back
@@ -59,6 +60,28 @@ check_way() { # the command's name may be taken by another installation
     [ "$(readlink -- "$command" 2>/dev/null)" != "$HOME_OF_IT/bin/manchet" ] || return 0
     if [ -e "$command" ] || [ -L "$command" ]; then
         refuse "/usr/local/bin/manchet is in the way and is not ours: move it, then run this again"
+    fi
+}
+
+# What the clinic's file says: its guard's kind, then the buses of sensors B, in one line; nothing where it cannot be read.
+bench_says() {
+    "$PYTHON" -c '
+import sys, tomllib
+with open(sys.argv[1], "rb") as file:
+    bench = tomllib.load(file)
+print(bench["guard"]["kind"], *(cuff["sensor_b"]["bus"] for cuff in bench["cuffs"] if "sensor_b" in cuff))
+' "$ROOT/etc/manchet/bench.toml" 2>/dev/null || true
+}
+
+choose_guard() { # an update goes by what is installed
+    said=$(bench_says)
+    said=${said%% *}
+    case $said in gpio | pico) ;; *) said="" ;; esac
+    if [ -z "$GUARD" ]; then
+        GUARD=${said:-gpio}
+        [ -z "$said" ] || say "guard: $GUARD, as /etc/manchet/bench.toml says"
+    elif [ -n "$said" ] && [ "$said" != "$GUARD" ]; then
+        say "guard: $GUARD, and /etc/manchet/bench.toml says $said: that file is yours, change it there"
     fi
 }
 
@@ -210,7 +233,21 @@ print(*(name for name in ("lgpio", "gpiozero", "serial", "smbus2") if find_spec(
     [ -z "$missing" ] || refuse "installed, but $HOME_OF_IT lacks: $missing. Run this again with a network"
 }
 
-has_dtparam() { grep -Eq "^[[:space:]]*dtparam=([^#]*,)?$1([,[:space:]]|\$)" "$boot"; }
+# A comment stands on a line of its own: behind a setting the firmware takes the # for a part of its value.
+has_dtparam() { grep -Eq "^[[:space:]]*dtparam=([^#]*,)?$1(,[^#]*)?[[:space:]]*\$" "$boot"; }
+
+has_second_bus() { grep -Eq "^[[:space:]]*dtoverlay=i2c([0-9]|-gpio)[^#]*\$" "$boot"; }
+
+second_bus() { # the first bus of a sensor B that is on the Pi and not on bus 1; nothing where there is none
+    words=$(bench_says)
+    case $words in "gpio "*) ;; *) return 0 ;; esac
+    for bus in ${words#gpio }; do
+        if [ "$bus" != 1 ]; then
+            say "$bus"
+            return 0
+        fi
+    done
+}
 
 check_boot_configuration() {
     boot=""
@@ -226,21 +263,31 @@ check_boot_configuration() {
     if ! has_dtparam i2c_arm=on || ! has_dtparam i2c_arm_baudrate=400000; then
         lines="$lines dtparam=i2c_arm=on,i2c_arm_baudrate=400000"
     fi
+    bus=$(second_bus)
+    if [ -n "$bus" ] && ! has_second_bus; then
+        lines="$lines dtoverlay=i2c$bus,pins_4_5,baudrate=400000"
+    fi
     if [ -z "$lines" ]; then
-        say "as it should be: ${boot#"$ROOT"} (strict_gpiod, I2C at 400 kHz)"
+        say "as it should be: ${boot#"$ROOT"} (strict_gpiod, I2C at 400 kHz${bus:+, a second bus})"
         return 0
     fi
     say "ADD to ${boot#"$ROOT"}, below [all], then reboot:"
     for line in $lines; do say "    $line"; done
     case $lines in
-    *strict_gpiod*) say "  without strict_gpiod a line keeps its level when its process dies, and the guard does not arm" ;;
+    *strict_gpiod*) say "  without strict_gpiod a line keeps its level when its process dies, and the guard refuses to start" ;;
     esac
+    case $lines in
+    *dtoverlay*) say "  the overlay is a Pi 4's, for sensor B on bus $bus; other models have another: firmware_bridge/README.md" ;;
+    esac
+    ! grep -Eq '^[[:space:]]*dt(param|overlay)=[^#]*#' "$boot" ||
+        say "  a line with a # behind its setting does not count: config.txt takes comments on lines of their own only"
 }
 
 do_install() {
     check_python
     check_system install
     check_way
+    choose_guard
     CONFIG=$(dirname -- "$HERE")/config
     make_environment
     install_wheel
@@ -298,7 +345,7 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
-case $GUARD in gpio | pico) ;; *) usage "--guard $GUARD: must be gpio or pico" ;; esac
+case $GUARD in "" | gpio | pico) ;; *) usage "--guard $GUARD: must be gpio or pico" ;; esac
 case $ROOT in "" | /*) ROOT=${ROOT%/} ;; *) usage "--root $ROOT: must begin with /" ;; esac
 case $verb in
 install) do_install ;;

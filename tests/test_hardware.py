@@ -122,6 +122,16 @@ def system(folder: Path, **speeds_hz: int) -> Path:
             "pico",
             'cuffs[1].sensor_b.kind = "hsc": must be abp2 or mpx5050: what the firmware of a Pico reads',
         ),
+        (
+            [("bus = 1", "bus = 3")],
+            "pico",
+            "cuffs[1].sensor_b.bus = 3: must be 0 or 1: the board's own buses, and what its bench.json has as `i2c`",
+        ),
+        (
+            [("bus = 1", "bus = 0"), ("bus = 1, address = 0x38", "bus = 2, kind = 'mpx5050'")],
+            "pico",
+            "cuffs[2].sensor_b.bus = 2: must be 0 or 1",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(
@@ -181,6 +191,7 @@ def test_a_speed_that_is_no_number_of_32_bits_is_not_known(tmp_path: Path) -> No
         ([("bus = 1, kind = 'mpr'", "bus = 3")], "gpio"),
         ([("bus = 1, kind = 'hsc', part = '015PG-B'", "bus = 3, kind = 'xgzp6847d'")], "gpio"),
         ([("bus = 1", "bus = 1")], "pico"),  # a Pico counts buses of its own
+        ([("bus = 1", "bus = 0, kind = 'mpx5050'"), ("bus = 3", "bus = 1, kind = 'mpx5050'")], "pico"),
         ([("bus = 1", "bus = 3"), ("bus = 4", "bus = 5")], "gpio"),
     ],
 )

@@ -31,6 +31,8 @@ buzzer_gpio = 18
         ("lamp_red_gpio = 23\n", "", "panel.lamp_red_gpio: must be given with the lamp's other lines"),
         ("lamp_green_gpio = 24\n", "", "panel.lamp_green_gpio: must be given with the lamp's other lines"),
         ("lamp_blue_gpio = 10\n", "", "panel.lamp_blue_gpio: must be given with the lamp's other lines"),
+        ("buzzer_gpio = 18", "buzzer_gpio = 14", "panel.buzzer_gpio = 14: must be another than 14 and 15"),
+        ("lamp_red_gpio = 23", "lamp_red_gpio = 15", "panel.lamp_red_gpio = 15: must be another than 14 and 15"),
         ("buzzer_gpio = 18", "buzzer_gpio = 8", "panel.buzzer_gpio = 8: must be a GPIO from 9 to 27"),
         (
             "start_gpio = 22",

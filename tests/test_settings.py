@@ -113,6 +113,9 @@ lines = { pump_gpio = 12, pump_enable_gpio = 13, vent_gpio = 16, dump_gpio = 17 
             'without_heartbeat = "none needed"',
             'guard.gpio.without_heartbeat = "none needed": must be',
         ),
+        ("vent_gpio = 16", "vent_gpio = 14", "cuffs[1].lines.vent_gpio = 14: must be another than 14 and 15"),
+        ("= 26", "= 15", "guard.gpio.heartbeat_gpio = 15: must be another than 14 and 15"),
+        ("= 26", "= 26, status_led_gpio = 14", "guard.gpio.status_led_gpio = 14: must be another than 14 and 15"),
         ("dump_gpio = 17", "dump_gpio = 12", "cuffs[1].lines.dump_gpio = 12: must be another than cuffs[1].lines.pump"),
         ("= 26", "= 16", "guard.gpio.heartbeat_gpio = 16: must be another than cuffs[1].lines.vent_gpio: a line has"),
         ("= 26", "= 14", "guard.gpio.heartbeat_gpio = 14: must be another than 14 and 15, which are the serial port"),
@@ -191,7 +194,7 @@ def test_only_a_bench_of_simulated_physics_is_ready_without_a_self_test(
     if kind == "simulated" and not physics:
         return
     text = BENCH.replace('kind = "simulated"\n', f'kind = "{kind}"\n{table}').replace("[simulated]\n", "")
-    sensors = "sensor_b = { bus = 2, address = 0x28 }\n" if kind != "simulated" else ""
+    sensors = "sensor_b = { bus = 0, address = 0x28 }\n" if kind != "simulated" else ""
     settings = load(bench(tmp_path, f"{text}{sensors}{lines}{physics}"))
     assert settings.selftest_required is (not physics)
 

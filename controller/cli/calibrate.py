@@ -27,7 +27,7 @@ Cuff = Annotated[int | None, whole_number("--cuff", 1, 2, help="of this cuff onl
 Channel = Annotated[str | None, choice("--sensor", ("A", "B"), help="this one only")]
 State = Annotated[
     Path | None,
-    typer.Option("--state", metavar="DIR", help="where calibration.toml is kept, as /var/lib/manchet; else as for run"),
+    typer.Option("--state", metavar="DIR", help="where calibration.toml is kept; default: as for run by the same user"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object: ok, verb, text, file, sensors")]
 

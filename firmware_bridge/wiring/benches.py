@@ -27,8 +27,8 @@ PICO: Final = {"estop": 15, "heartbeat": 14, "pump": 2, "enable": 3, "vent": 6, 
 PI_BUSES: Final = {1: (2, 3), 3: (4, 5)}  # SDA, SCL
 
 ROWS: Final = {
-    "estop": 215, "heartbeat": 320, "pump": 415, "enable": 440, "vent": 520, "dump": 600, "b": 690, "a": 755,
-    "panel": 835,
+    "estop": 215, "power": 270, "heartbeat": 320, "led": 372, "pump": 415, "enable": 440, "vent": 520, "dump": 600,
+    "b": 690, "a": 755, "panel": 835,
 }  # fmt: skip
 LEFT: Final = 30  # edges of the boards
 RIGHT: Final = 270
@@ -50,8 +50,12 @@ def gpio_sheet() -> str:
     _pin(sheet, "heartbeat", "heartbeat", _pi(guard["heartbeat_gpio"]))
     for row, key in (("pump", "pump"), ("enable", "pump_enable"), ("vent", "vent"), ("dump", "dump")):
         _pin(sheet, row, row, _pi(cuff["lines"][f"{key}_gpio"]))
-    _pin(sheet, "b", "sensor B", _bus(cuff["sensor_b"]["bus"]))
-    _pin(sheet, "a", "sensor A", _bus(cuff["sensor"]["bus"]))
+    _pin(sheet, "power", "3.3 V · header 1, ground", "header 9")
+    _pin(sheet, "led", "status LED", _pi(guard["status_led_gpio"]))
+    sheet.wire(SIGNAL, (RIGHT, ROWS["led"]), (DRIVERS, ROWS["led"]))
+    sheet.text(DRIVERS + 8, ROWS["led"] + 4, "330 Ω, LED, ground", size=12)
+    _bus_pins(sheet, "b", "sensor B", cuff["sensor_b"]["bus"])
+    _bus_pins(sheet, "a", "sensor A", cuff["sensor"]["bus"])
     _panel_pins(sheet, bench["panel"])
     return sheet.svg()
 
@@ -67,8 +71,10 @@ def pico_sheet() -> str:
     _beside_the_boards(sheet)
     for row in ("estop", "heartbeat", "pump", "enable", "vent", "dump"):
         _pin(sheet, row, {"estop": "stop"}.get(row, row), f"GP{PICO[row]}, pin {PICO_HEADER[PICO[row]]}")
-    _pin(sheet, "b", "sensor B", f"I2C 0: GP{PICO['sda']}, GP{PICO['scl']}")
-    _pin(sheet, "a", "sensor A", _bus(bench["cuffs"][0]["sensor"]["bus"]))
+    _pin(sheet, "power", "3.3 V · pin 36, ground", "pin 38")
+    sda, scl = PICO["sda"], PICO["scl"]
+    _pin(sheet, "b", "sensor B", f"I2C 0: GP{sda}, GP{scl}, pin {PICO_HEADER[sda]}, {PICO_HEADER[scl]}")
+    _bus_pins(sheet, "a", "sensor A", bench["cuffs"][0]["sensor"]["bus"])
     _panel_pins(sheet, bench["panel"])
     sheet.wire(INK, (60, 715), (60, 735), width=5)
     sheet.text(72, 730, "USB", size=12)
@@ -83,13 +89,15 @@ def _pi(gpio: int) -> str:
     return f"GPIO {gpio}, header {PI_HEADER[gpio]}"
 
 
-def _bus(bus: int) -> str:
+def _bus_pins(sheet: Sheet, row: str, name: str, bus: int) -> None:
     sda, scl = PI_BUSES[bus]
-    return f"I2C {bus}: GPIO {sda}, {scl}"
+    _pin(sheet, row, name, f"I2C {bus}: GPIO {sda}, {scl}", f"header {PI_HEADER[sda]}, {PI_HEADER[scl]}")
 
 
-def _pin(sheet: Sheet, row: str, name: str, where: str) -> None:
+def _pin(sheet: Sheet, row: str, name: str, where: str, below: str = "") -> None:
     sheet.text(RIGHT - 10, ROWS[row] + 4, f"{name} · {where}", size=12, anchor="end")
+    if below:
+        sheet.text(RIGHT - 10, ROWS[row] + 21, below, size=12, anchor="end")
     sheet.dot(RIGHT, ROWS[row])
 
 
@@ -109,15 +117,18 @@ def _beside_the_boards(sheet: Sheet) -> None:
     _supply(sheet)
     _stop_loop(sheet)
     y = ROWS["heartbeat"]
-    sheet.box(DRIVERS, y - 32, 220, 64, "Monostable", "retriggerable,", "120 to 200 ms", fill=COOL)
+    sheet.wire(SUPPLY, (RIGHT, ROWS["power"]), (DRIVERS + 40, ROWS["power"]), (DRIVERS + 40, y - 32))
+    sheet.box(
+        DRIVERS, y - 32, 220, 64, "Monostable", "retriggerable, 120 to 200 ms", "after the last rising edge", fill=COOL
+    )
     sheet.wire(SIGNAL, (DRIVERS + 220, y), (960, y), (960, 145))
     sheet.arrow(SIGNAL, (960, 145), "up")
     pump_y = (ROWS["pump"] + ROWS["enable"]) / 2
     sheet.box(DRIVERS, pump_y - 36, 220, 72, "Pump stage", "two switches in series,", "10 k at both gates", fill=COOL)
-    _load(sheet, pump_y, "Pump")
+    _load(sheet, pump_y, "from 4.5 V", "Pump")
     for row, what in (("vent", "Vent valve"), ("dump", "Dump valve")):
         sheet.box(DRIVERS, ROWS[row] - 30, 220, 60, "Valve stage", "10 k at the gate, flyback diode", fill=COOL)
-        _load(sheet, ROWS[row], what, "open without current")
+        _load(sheet, ROWS[row], "from RAIL", what, "open without current")
     for row in ("heartbeat", "pump", "enable", "vent", "dump"):
         sheet.wire(SIGNAL, (RIGHT, ROWS[row]), (DRIVERS, ROWS[row]))
         sheet.arrow(SIGNAL, (DRIVERS, ROWS[row]), "right")
@@ -132,8 +143,9 @@ def _supply(sheet: Sheet) -> None:
     sheet.box(420, 75, 150, 70, "Supply 6 V", "fuse 4 A", fill=WARM)
     sheet.box(650, 75, 150, 70, "Stop relay K1", "closed while the", "loop is whole", fill=WARM)
     sheet.box(880, 75, 160, 70, "Supply switch", "closed while the", "monostable runs", fill=WARM)
-    sheet.box(1110, 75, 170, 70, "RAIL", "6 V coils", "4.5 V pumps, step-down", fill=WARM)
-    for left, right in ((570, 650), (800, 880), (1040, 1110)):
+    sheet.box(1095, 75, 110, 70, "RAIL", "6 V: coils", fill=WARM)
+    sheet.box(1245, 75, 125, 70, "Step-down", "4.5 V: pumps", fill=WARM)
+    for left, right in ((570, 650), (800, 880), (1040, 1095), (1205, 1245)):
         sheet.wire(SUPPLY, (left, 110), (right - 5, 110), width=3)
         sheet.arrow(SUPPLY, (right, 110), "right")
 
@@ -153,10 +165,10 @@ def _stop_loop(sheet: Sheet) -> None:
     sheet.arrow(SUPPLY, (725, 145), "up")
 
 
-def _load(sheet: Sheet, y: float, name: str, *lines: str) -> None:
+def _load(sheet: Sheet, y: float, supply: str, name: str, *lines: str) -> None:
     sheet.box(PARTS, y - 28, 150, 56, name, *lines)
     sheet.wire(SUPPLY, (DRIVERS + 220, y), (PARTS, y), width=3)
-    sheet.text(690, y - 8, "from RAIL", size=11, anchor="middle", fill=SUPPLY)
+    sheet.text(690, y - 8, supply, size=11, anchor="middle", fill=SUPPLY)
 
 
 def _air(sheet: Sheet, pump_y: float) -> None:
@@ -181,10 +193,12 @@ def _air(sheet: Sheet, pump_y: float) -> None:
 
 
 def _sensors(sheet: Sheet) -> None:
-    sheet.tube((1250, ROWS["b"]), (1180, ROWS["b"]))
-    sheet.text(1215, ROWS["b"] - 12, "own tube", size=11, anchor="middle")
-    sheet.wire(BUS, (RIGHT, ROWS["b"]), (1030, ROWS["b"]), over=True)
-    sheet.box(1030, ROWS["b"] - 28, 150, 56, "Sensor B", "at the cuff's own port")
+    sheet.tube((1250, ROWS["b"]), (1110, ROWS["b"]))
+    sheet.box(1140, ROWS["b"] - 25, 85, 50, "Coupling", "keyed")
+    sheet.text(1182, ROWS["b"] + 42, "a tube of its own", size=11, anchor="middle")
+    sheet.wire(BUS, (RIGHT, ROWS["b"]), (1000, ROWS["b"]), over=True)
+    sheet.text(DRIVERS, ROWS["b"] - 8, "2 × 2.2 k to 3.3 V", size=12)
+    sheet.box(1000, ROWS["b"] - 34, 110, 68, "Sensor B", "at the cuff's", "own port")
     sheet.wire(BUS, (RIGHT, ROWS["a"]), (PARTS, ROWS["a"]))
     sheet.box(PARTS, ROWS["a"] - 28, 150, 56, "Sensor A", "at the manifold")
 

@@ -63,6 +63,7 @@ def _valve(sheet: Sheet, x: float, y: float) -> None:
 
 def _pump(sheet: Sheet, x: float, y: float) -> None:
     _frame(sheet, x, y, "Pump: two switches in series")
+    sheet.text(x + 16, y + 48, "4.5 V: the step-down, behind RAIL.", size=12)
     middle, enable = x + 440, x + 270
     sheet.text(middle, y + 36, "RAIL 4.5 V", anchor="middle", fill=SUPPLY)
     sheet.wire(SUPPLY, (middle, y + 42), (middle, y + 70), width=3)
@@ -83,6 +84,12 @@ def _pump(sheet: Sheet, x: float, y: float) -> None:
 
 def _monostable(sheet: Sheet, x: float, y: float) -> None:
     _frame(sheet, x, y, "Monostable and supply switch")
+    # at its supply
+    sheet.text(x + 16, y + 76, "3.3 V", size=12, fill=SUPPLY)
+    sheet.wire(INK, (x + 52, y + 72), (x + 122, y + 72), (x + 122, y + 92))
+    sheet.capacitor(x + 87, y + 72)
+    sheet.text(x + 87, y + 54, "100 nF", size=12, anchor="middle")
+    sheet.ground(x + 122, y + 100)
     # the time: R to 3.3 V, C between the two pins made for it
     sheet.text(x + 250, y + 52, "3.3 V", size=12, anchor="middle", fill=SUPPLY)
     sheet.wire(INK, (x + 250, y + 58), (x + 250, y + 130))
@@ -106,9 +113,16 @@ def _monostable(sheet: Sheet, x: float, y: float) -> None:
     sheet.wire(INK, (x + 170, y + 265), (x + 132, y + 265))
     sheet.text(x + 126, y + 269, "3.3 V", size=12, anchor="end", fill=SUPPLY)
     _supply_switch(sheet, x + 470, y)
-    sheet.text(x + 16, y + 350, "0.45 × 300 k × 1 µF = 135 ms; with a CD4538B (t = R × C) 150 k and 1 µF.", size=12)
-    sheet.text(x + 16, y + 367, "Measure it: 120 to 200 ms from the last edge to the rail off.", size=12)
-    sheet.text(x + 16, y + 384, "A heartbeat that stands still, high or low, ends it.", size=12)
+    sheet.text(
+        x + 16, y + 350, "t = K × R × C. K = 0.45: 300 k, 135 ms. K = 1 (74HC123A, CD4538B): 150 k, 150 ms.", size=12
+    )
+    sheet.text(x + 16, y + 367, "Measure it: 120 to 200 ms from the last rising edge to the rail off.", size=12)
+    sheet.text(
+        x + 16,
+        y + 384,
+        "A heartbeat that stands still, high or low, ends it. 3.3 V: of the board that gives it.",
+        size=12,
+    )
 
 
 def _supply_switch(sheet: Sheet, x: float, y: float) -> None:
@@ -145,8 +159,8 @@ def _stop(sheet: Sheet, x: float, y: float) -> None:
         sheet.wire(INK, (left, top - 6), (left, low - 6), width=1.5)  # one press moves both
         sheet.contact(left, top, SUPPLY)
         sheet.contact(left, low, SIGNAL)
-    sheet.text(x + 62, top + 5, "6 V", anchor="end", fill=SUPPLY)
-    sheet.wire(SUPPLY, (x + 70, top), (bench - 30, top), width=3)
+    line, fused = y + 322, x + 104
+    sheet.text(fused - 8, top + 5, "6 V", anchor="end", fill=SUPPLY)
     sheet.wire(SUPPLY, (bench + 30, top), (hand - 30, top), width=3)
     sheet.wire(SUPPLY, (hand + 30, top), (relay, top), width=3)
     _with_flyback(sheet, relay, top, "K1")
@@ -154,20 +168,23 @@ def _stop(sheet: Sheet, x: float, y: float) -> None:
     sheet.ground(relay, y + 270)
     sheet.text(x + 62, low + 5, "guard", anchor="end", fill=SIGNAL)
     sheet.wire(SIGNAL, (x + 70, low), (bench - 30, low))
+    sheet.wire(SUPPLY, (fused, line), (fused, top + 8), width=3, over=True)
+    sheet.wire(SUPPLY, (fused, top + 9), (fused, top), (bench - 30, top), width=3)
     sheet.wire(SIGNAL, (bench + 30, low), (hand - 30, low))
     sheet.wire(SIGNAL, (hand + 30, low), (x + 400, low), (x + 400, y + 262))
     sheet.ground(x + 400, y + 270)
     # the relay's contact
-    line = y + 322
-    sheet.text(x + 62, line + 5, "6 V", anchor="end", fill=SUPPLY)
-    sheet.wire(SUPPLY, (x + 70, line), (x + 230, line), width=3)
+    sheet.text(x + 42, line + 5, "6 V", anchor="end", fill=SUPPLY)
+    sheet.wire(SUPPLY, (x + 48, line), (x + 230, line), width=3)
+    sheet.dot(fused, line, SUPPLY)
+    sheet.fuse(x + 74, line, "4 A slow")
     sheet.wire(INK, (x + 230, line), (x + 268, line - 15), width=2.5)
     sheet.dot(x + 230, line, SUPPLY)
     sheet.dot(x + 272, line, SUPPLY)
     sheet.wire(SUPPLY, (x + 272, line), (x + 372, line), width=3)
     sheet.arrow(SUPPLY, (x + 382, line), "right")
     sheet.text(x + 390, line + 5, "supply switch")
-    sheet.text(x + 218, line - 18, "contact of K1, open at rest", size=12, anchor="end")
+    sheet.text(fused + 14, line - 26, "contact of K1, open at rest", size=12)
     sheet.text(
         x + 16, y + 367, "The guard's input has a pull-up: high is pressed, unplugged or a broken wire.", size=12
     )

@@ -89,6 +89,11 @@ class Sheet:
         else:
             self.text(x + 13, y + 4, name, size=12)
 
+    def fuse(self, x: float, y: float, name: str) -> None:
+        """Centred here, in a wire that goes across, which is seen through it."""
+        self.rect(x - 18, y - 7, 36, 14, "none")
+        self.text(x, y + 22, name, size=12, anchor="middle")
+
     def diode(self, x: float, y: float, name: str = "") -> None:
         """Centred here, conducting upwards."""
         self._tag("polygon", points=f"{x:g},{y - 9:g} {x - 9:g},{y + 9:g} {x + 9:g},{y + 9:g}", fill=INK)

@@ -59,6 +59,10 @@ def levels(factory: Recorded) -> dict[str, float]:
     [
         ((8, 13, 16, 17), {}, "GPIO 8: an output must be one of 9 to 27"),
         ((12, 13, 16, 28), {}, "GPIO 28: "),
+        ((14, 13, 16, 17), {}, "GPIO 14: an output must be another than 14 and 15, the serial port"),
+        ((12, 13, 16, 15), {}, "GPIO 15: an output must be another"),
+        ((12, 13, 16, 17), {"heartbeat": 14}, "GPIO 14: "),
+        ((12, 13, 16, 17), {"status_led": 15}, "GPIO 15: "),
         ((12, 13, 16, 17), {"heartbeat": 2}, "GPIO 2: "),
         ((12, 13, 14, 17), {}, "GPIO 14: an output must be another than 14 and 15"),
         ((12, 13, 16, 17), {"heartbeat": 15}, "GPIO 15: "),

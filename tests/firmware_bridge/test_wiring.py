@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 
+from controller import hardware
 from controller.settings import Settings, load
 from firmware_bridge.wiring import __main__ as wiring
 from firmware_bridge.wiring.benches import PI_BUSES, PI_HEADER, PICO, PICO_HEADER
@@ -137,6 +139,76 @@ def test_the_tables_of_the_pico_are_its_firmware(page: str) -> None:
     wanted["sensor B as MPX5050"] = [cuff["sensor"]["adc"] for cuff in analogue["cuffs"]]
     wanted["supply of the MPX5050"] = [analogue["cuffs"][0]["sensor"]["supply_adc"]]
     assert {row: [int(gp) for gp in table[row][::2]] for row in wanted} == wanted
+
+
+BOARDS = ("board-pico.json", "board-pico-two-cuffs.json")
+
+
+@pytest.mark.skipif(FIRMWARE is None, reason="this tree has no firmware for a Pico")
+@pytest.mark.parametrize(("name", "cuffs"), [(BOARDS[0], 1), (BOARDS[1], 2)])
+def test_the_examples_of_the_board_have_every_default_and_the_pins_of_the_page(
+    page: str, name: str, cuffs: int
+) -> None:
+    from firmware_bridge.firmware import pico_main
+
+    given = json.loads((ROOT / "config" / name).read_text(encoding="utf-8"))
+    assert pico_main.settings(given) == pico_main.settings({"cuffs": [{}] * cuffs})
+    # all that a person may want to change stands in the file; a UART is not there, a correction is `flash`'s
+    assert set(given) == set(pico_main.DEFAULTS) - {"uart"}
+    table = rows(page, "Guard on a Pico")
+    for index, cuff in enumerate(given["cuffs"]):
+        assert set(cuff) == set(pico_main.CUFFS[index])
+        assert set(cuff["sensor"]) == set(pico_main.SENSORS["abp2"][index]) - {"zero_dmmhg", "gain_e4"}
+        lines = {"pump, PWM": "pump", "pump enable": "enable", "vent": "vent", "dump": "dump"}
+        for row, gp in (
+            *((row, cuff[key]) for row, key in lines.items()),
+            ("sensor B, SDA", cuff["sensor"]["sda"]),
+            ("sensor B, SCL", cuff["sensor"]["scl"]),
+        ):
+            assert table[row][2 * index : 2 * index + 2] == [str(gp), str(PICO_HEADER[gp])], row
+    assert table["stop loop"][0] == str(given["estop"])
+    assert table["heartbeat"][0] == str(given["heartbeat"])
+
+
+@pytest.mark.skipif(FIRMWARE is None, reason="this tree has no firmware for a Pico")
+def test_the_board_and_the_bench_agree_on_sensor_b() -> None:
+    board = json.loads((ROOT / "config" / BOARDS[0]).read_text(encoding="utf-8"))
+    (cuff,) = load(ROOT / "config/bench-pico.toml").cuffs
+    assert cuff.sensor_b is not None
+    sensor = board["cuffs"][0]["sensor"]
+    assert (sensor["kind"], sensor["part"]) == (cuff.sensor_b.kind, cuff.sensor_b.part)
+    assert (sensor["i2c"], sensor["address"]) == cuff.sensor_b.place
+
+
+@pytest.mark.skipif(FIRMWARE is None, reason="this tree has no firmware for a Pico")
+def test_every_key_of_the_board_has_its_row(page: str) -> None:
+    from firmware_bridge.firmware import pico_main, pressure
+
+    section = re.split(r"\n##+ ", page.partition("\n### The board's own file\n")[2])[0]
+    cells = [line.split("|")[1:4] for line in section.splitlines() if line.startswith("| `")]
+    named = {key for first, _, _ in cells for key in re.findall(r"`(\w+)`", first)}
+    sensors = {key for both in pico_main.SENSORS.values() for sensor in both for key in sensor}
+    assert named == set(pico_main.DEFAULTS) | set(pico_main.CUFFS[0]) | sensors
+    defaults = {first.strip().strip("`"): default.strip().strip("`") for first, default, _ in cells}
+    for key in ("serial", "estop", "heartbeat", "pwm_hz"):
+        assert json.loads(defaults[key]) == pico_main.DEFAULTS[key]
+    (parts,) = (default + text for first, default, text in cells if "`part`" in first)
+    assert set(re.findall(r'`"(\w+)"`', parts)) == set(pressure.SPANS)
+
+
+@pytest.mark.parametrize(("guard", "number"), [("gpio", 0), ("pico", 1)])
+def test_the_page_has_an_mpx5050_for_both_guards(page: str, guard: str, number: int, tmp_path: Path) -> None:
+    block = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[number]
+    text = (ROOT / f"config/bench-{guard}.toml").read_text(encoding="utf-8")
+    changed, count = re.subn(r"(?ms)^\[cuffs\.sensor_b\]\n.*?(?=^\[|^# ---)", lambda _: f"{block}\n", text)
+    assert count == 1
+    path = tmp_path / "bench.toml"
+    path.write_text(changed, encoding="utf-8")
+    settings = load(path)
+    hardware.check(settings, path, tmp_path)
+    (cuff,) = settings.cuffs
+    assert cuff.sensor_b is not None
+    assert (cuff.sensor_b.kind, cuff.sensor_b.divider) == ("mpx5050", guard == "gpio")
 
 
 def test_the_page_links_to_what_exists(page: str) -> None:

@@ -238,7 +238,9 @@ def everything_is_laid(root: Path, said: str) -> None:
     for name, target in LINKS.items():
         assert str((root / name).readlink()) == target, name
         assert f"/{name} (" in said
-    for source in (ROOT / "config").rglob("*.toml"):
+    examples = [path for path in (ROOT / "config").rglob("*") if path.suffix in (".toml", ".json")]
+    assert {path.name for path in examples} >= {"bench-gpio.toml", "bench-pico.toml", "board-pico.json"}
+    for source in examples:
         copy = root / "opt/manchet/share/examples" / source.relative_to(ROOT / "config")
         assert copy.read_bytes() == source.read_bytes()
     protocols = {path.name: path.read_bytes() for path in (ROOT / "config/protocols").glob("*.toml")}
@@ -300,13 +302,16 @@ GOOD = "dtparam=i2c_arm=on,i2c_arm_baudrate=400000\ndtparam=strict_gpiod\n"
     ("text", "missing"),
     [
         (GOOD, ()),
-        ("dtparam=i2c_arm=on\n  dtparam=i2c_arm_baudrate=400000 # fast\ndtparam=audio=on,strict_gpiod=on\n", ()),
+        ("dtparam=i2c_arm=on\n  dtparam=i2c_arm_baudrate=400000\ndtparam=audio=on,strict_gpiod=on\n", ()),
+        ("# fast\n" + GOOD, ()),
+        (GOOD.replace("=400000", "=400000 # fast"), ("i2c", "comment")),
+        (GOOD.replace("strict_gpiod", "strict_gpiod # lines fall"), ("strict", "comment")),
         (GOOD.replace("=400000", "=100000"), ("i2c",)),
         (GOOD.replace("=400000", "=4000000"), ("i2c",)),
         (GOOD.replace("i2c_arm=on", "i2c_arm=off"), ("i2c",)),
         (GOOD.replace("strict_gpiod", "strict_gpiod=off"), ("strict",)),
         (GOOD.replace("dtparam=strict", "#dtparam=strict"), ("strict",)),
-        (GOOD.replace("dtparam=strict", "dtparam=audio=on # strict"), ("strict",)),
+        (GOOD.replace("dtparam=strict", "dtparam=audio=on # strict"), ("strict", "comment")),
         ("", ("strict", "i2c")),
     ],
 )
@@ -315,17 +320,85 @@ def test_the_boot_configuration_is_read_and_not_edited(text: str, missing: tuple
     config = tmp_path / "boot/firmware/config.txt"
     config.parent.mkdir(parents=True)
     config.write_text(text, encoding="utf-8")
+    said = step("check_boot_configuration", tmp_path)
+    assert ("    dtparam=strict_gpiod\n" in said) is ("strict" in missing)
+    assert ("    dtparam=i2c_arm=on,i2c_arm_baudrate=400000\n" in said) is ("i2c" in missing)
+    assert ("a # behind its setting does not count" in said) is ("comment" in missing)
+    assert ("as it should be: /boot/firmware/config.txt" in said) is (not missing)
+    assert config.read_text(encoding="utf-8") == text
+
+
+@needs_linux
+@pytest.mark.parametrize(
+    ("bench", "overlay", "asked_for"),
+    [
+        ("bench-gpio.toml", "", True),
+        ("bench-gpio.toml", "#dtoverlay=i2c3,pins_4_5\n", True),
+        ("bench-gpio.toml", "dtoverlay=i2c3,pins_4_5 # sensors B\n", True),
+        ("bench-gpio.toml", "dtoverlay=i2c-rtc,ds3231\n", True),
+        ("bench-gpio.toml", "dtoverlay=i2c3,pins_4_5,baudrate=400000\n", False),
+        ("bench-gpio.toml", "dtoverlay=i2c2-pi5,baudrate=400000\n", False),
+        ("bench-gpio.toml", "dtoverlay=i2c-gpio,bus=3\n", False),
+        ("bench-pico.toml", "", False),  # its second bus is the board's
+        ("bench-simulated.toml", "", False),
+        (None, "", False),
+    ],
+)
+def test_a_sensor_b_on_a_second_bus_has_its_overlay(
+    bench: str | None, overlay: str, asked_for: bool, tmp_path: Path
+) -> None:
+    config = tmp_path / "boot/firmware/config.txt"
+    config.parent.mkdir(parents=True)
+    config.write_text(GOOD + overlay, encoding="utf-8")
+    (tmp_path / "etc/manchet").mkdir(parents=True)
+    if bench is not None:
+        shutil.copy(ROOT / "config" / bench, tmp_path / "etc/manchet/bench.toml")
+    said = step("check_boot_configuration", tmp_path)
+    assert ("    dtoverlay=i2c3,pins_4_5,baudrate=400000\n" in said) is asked_for
+    assert ("for sensor B on bus 3; other models have another" in said) is asked_for
+    assert config.read_text(encoding="utf-8") == GOOD + overlay
+
+
+# --- which guard -----------------------------------------------------------------------------------------------------
+
+
+@needs_linux
+@pytest.mark.parametrize(
+    ("bench", "asked", "guard", "told"),
+    [
+        (None, "", "gpio", ""),
+        (None, "pico", "pico", ""),
+        ("bench-pico.toml", "", "pico", "guard: pico, as /etc/manchet/bench.toml says\n"),
+        ("bench-gpio.toml", "", "gpio", "guard: gpio, as /etc/manchet/bench.toml says\n"),
+        ("bench-gpio.toml", "pico", "pico", "guard: pico, and /etc/manchet/bench.toml says gpio: that file is yours,"),
+        ("bench-pico.toml", "pico", "pico", ""),
+        ("bench-simulated.toml", "", "gpio", ""),
+        ("no TOML", "", "gpio", ""),
+    ],
+)
+def test_an_update_goes_by_the_installed_bench(
+    bench: str | None, asked: str, guard: str, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "etc/manchet").mkdir(parents=True)
+    if bench is not None:
+        source = ROOT / "config" / bench
+        text = source.read_text(encoding="utf-8") if source.is_file() else bench
+        (tmp_path / "etc/manchet/bench.toml").write_text(text, encoding="utf-8")
+    said = step(f'GUARD="{asked}"; choose_guard; say "it is $GUARD"', tmp_path)
+    assert said.startswith(told)
+    assert said.endswith(f"it is {guard}\n")
+    assert (said == f"it is {guard}\n") is (not told)
+
+
+def step(words: str, root: Path) -> str:
+    """The script's functions, without what comes before, and these words; what was said."""
     functions, mark, _ = SCRIPT.read_text(encoding="utf-8").partition("# --- what is asked for")
     assert mark
     functions = re.sub(r"(?m)^HERE=.*$", f"HERE={SCRIPT.parent}", functions)
-    ran = subprocess.run(
-        ["sh", "-c", f"{functions}\ncheck_boot_configuration"],
-        env=os.environ | {"DESTDIR": str(tmp_path)},
+    return subprocess.run(
+        ["sh", "-c", f"{functions}\n{words}"],
+        env=os.environ | {"DESTDIR": str(root), "PYTHON": sys.executable},
         capture_output=True,
         text=True,
         check=True,
-    )
-    assert ("    dtparam=strict_gpiod\n" in ran.stdout) is ("strict" in missing)
-    assert ("    dtparam=i2c_arm=on,i2c_arm_baudrate=400000\n" in ran.stdout) is ("i2c" in missing)
-    assert ("as it should be: /boot/firmware/config.txt" in ran.stdout) is (not missing)
-    assert config.read_text(encoding="utf-8") == text
+    ).stdout
