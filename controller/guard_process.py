@@ -102,7 +102,7 @@ def _factory(settings: Settings, runtime: Path, sys_folder: Path) -> Any:
     try:
         return lgpio_factory()
     except ImportError as error:
-        raise LinesRefused(f"lgpio is not installed ({error}): install `manchet[pi]`") from error
+        raise LinesRefused(f"lgpio is not installed ({error}): pip install -e '.[pi]' in the checkout, or `make install`") from error
     except Exception as error:
         raise LinesRefused(
             f"the GPIO chip cannot be opened ({error}): is this a Pi, and this user in `gpio`?"

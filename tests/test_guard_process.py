@@ -152,7 +152,7 @@ def test_a_bench_of_another_guard_is_bad_input(folder: Path, left: Left, capsys:
     [
         (
             ImportError("No module named 'lgpio'"),
-            "lgpio is not installed (No module named 'lgpio'): install `manchet[pi]`",
+            "lgpio is not installed (No module named 'lgpio'): pip install -e '.[pi]' in the checkout",
         ),
         (RuntimeError("can not open gpiochip"), "the GPIO chip cannot be opened (can not open gpiochip)"),
     ],

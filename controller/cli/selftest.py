@@ -115,13 +115,16 @@ def _follow(path: Path, lines: Iterator[dict[str, Any]], told: _Told) -> None:
 
 
 def _answer(path: Path, question: str) -> None:
-    """Ask the person at this terminal; without one, say how to answer from another."""
+    """Ask the person at this terminal until it is one of the answers; without one, say how to answer from another."""
     if not sys.stdin.isatty():
         print(f"manchet: {question}? say: manchet selftest --confirm WHICH", file=sys.stderr)
         return
     print(f"manchet: {question}? ", end="", file=sys.stderr, flush=True)
-    reply = ask(path, "selftest", {"confirm": sys.stdin.readline().strip() or "none"})
-    print(f"manchet: {reply['text']}", file=sys.stderr)
+    while True:
+        reply = ask(path, "selftest", {"confirm": sys.stdin.readline().strip() or "none"})
+        print(f"manchet: {reply['text']}", file=sys.stderr)
+        if reply["ok"] or question not in reply["text"]:  # a bench that goes on asking says its question again
+            return
 
 
 # --- the table ---------------------------------------------------------------------------------------------------
@@ -148,7 +151,13 @@ def print_table(result: dict[str, Any]) -> None:
         if row["text"]:
             where = "" if row["cuff"] is None else f"cuff {row['cuff']}: "
             console.print(f"{where}{row['figure']}: {row['text']}", markup=False)
-    console.print(f"self-test {result['outcome']}")
+    console.print(verdict(result), markup=False, soft_wrap=True)
+
+
+def verdict(result: dict[str, Any]) -> str:
+    """How it ended, and why: the last line of the table."""
+    outcome, text = f"self-test {result['outcome']}", str(result["text"])
+    return text if text.startswith(outcome) else f"{outcome}: {text}" if text else outcome
 
 
 _STYLES: Final = {"failed": "bold red", "not done": "dim"}

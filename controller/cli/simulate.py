@@ -107,6 +107,7 @@ def _selftest(scenario: Scenario, prescribed: bool, as_json: bool) -> int:
     if as_json:
         print(json.dumps(result, allow_nan=False))
     else:
+        print(f"simulated bench and limb, guard {result['guard']}, seed {result['seed']}")
         print_table(result)
     return DONE
 
@@ -161,7 +162,7 @@ def _print(result: dict[str, Any]) -> None:
     console.print(
         f"{result['outcome']} after {result['duration_s']:.1f} s: {result['protocol']} "
         f"at {result['target_mmhg']:g} mmHg, LOP {result['lop_mmhg']:g} mmHg, "
-        f"seed {result['seed']} (simulated bench and limb)"
+        f"guard {result['guard']}, seed {result['seed']} (simulated bench and limb)"
     )
     for trip in result["trips"]:
         console.print(

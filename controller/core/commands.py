@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import floor, isfinite, nan
 from typing import Final
 
-from . import testing
+from . import selftest, testing
 from .limb import LimbClock
 from .limits import (
     EMPTY_MMHG,
@@ -216,13 +216,15 @@ def _selftest(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: 
     if s.phase is Phase.TESTING:
         return Answer(False, "a self-test is under way: " + (testing.question(s) or "wait for its end, or stop"))
     if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
-        return Answer(False, f"not while {s.phase}: stop first")
+        return Answer(False, _not_now(s.phase))
     refusal = bench.uncalibrated or testing.why_not(s, bench.limits)
     if refusal:
         return Answer(False, refusal)
     for cuff, one in enumerate(seen):
         if not one.empty and one.certain:  # a sensor without a reading is the test's to find
-            text = f"cuff {cuff + 1} is not measured empty, {one.pressure_mmhg:.0f} mmHg: empty it first"
+            text = _not_long_enough(cuff, one) or (
+                f"cuff {cuff + 1} is not measured empty, {one.pressure_mmhg:.0f} mmHg: empty it first"
+            )
             return Answer(False, text, one.pressure_mmhg, EMPTY_MMHG, "mmHg")
     if bench.require_panel and command.source != "panel":
         if s.phase is Phase.READY:
@@ -236,9 +238,19 @@ def _selftest(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: 
 def _confirm(s: SessionState, command: Command, now_s: float) -> Answer:
     if s.test is None or not s.test.waits:
         return Answer(False, "no self-test is waiting for an answer")
+    if not selftest.offered(command.answer, testing.answers(s)):
+        said = command.answer.strip()[:20] or "nothing"
+        return Answer(False, f"{said} is none of the answers, say again: {testing.question(s)}")
     if testing.answer(s, command.answer, now_s):
         return Answer(True, "right: that is the cuff")
     return Answer(False, "that is not the cuff that was filled: the self-test has failed, vented")
+
+
+def _not_long_enough(cuff: int, one: Seen) -> str:
+    """Where a cuff is empty and only the time is missing in which it is measured so; "" where it is not empty."""
+    if not (one.certain and one.pressure_mmhg < EMPTY_MMHG):
+        return ""
+    return f"cuff {cuff + 1} is not measured empty for half a second yet: try again"
 
 
 def _start(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Bench, now_s: float) -> Answer:
@@ -258,7 +270,7 @@ def _start(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Ben
         if not one.empty:
             return Answer(
                 False,
-                f"cuff {cuff + 1} is at {one.pressure_mmhg:.0f} mmHg: empty it first",
+                _not_long_enough(cuff, one) or f"cuff {cuff + 1} is at {one.pressure_mmhg:.0f} mmHg: empty it first",
                 one.pressure_mmhg,
                 EMPTY_MMHG,
                 "mmHg",
@@ -344,7 +356,8 @@ def _next_in_rest(s: SessionState, now_s: float) -> Answer:
 def _resume(s: SessionState, seen: tuple[Seen, ...], now_s: float) -> Answer:
     for cuff, one in enumerate(seen):
         if not one.empty:
-            return Answer(False, f"cuff {cuff + 1} is not empty: {one.pressure_mmhg:.0f} mmHg, must be below 15 mmHg")
+            text = f"cuff {cuff + 1} is not empty: {one.pressure_mmhg:.0f} mmHg, must be below 15 mmHg"
+            return Answer(False, _not_long_enough(cuff, one) or text)
     step = s.step
     if step is None:
         return Answer(False, "nothing to go on with: stop")
@@ -424,6 +437,9 @@ def _reset(s: SessionState, command: Command, seen: tuple[Seen, ...], _bench: Be
     for cuff, one in enumerate(seen):
         if one.empty:
             continue
+        short = _not_long_enough(cuff, one)
+        if short:
+            return Answer(False, short)
         if one.certain or not command.cuff_off:
             what = f"at {one.pressure_mmhg:.0f} mmHg" if one.certain else "without a trustworthy reading"
             return Answer(
@@ -440,6 +456,9 @@ def _status(s: SessionState, _command: Command, seen: tuple[Seen, ...], _bench: 
         return Answer(True, f"fault: {s.fault.text}")
     if s.phase is Phase.IDLE:
         return Answer(True, f"idle: {s.not_ready}")
+    asked = testing.question(s)
+    if asked:
+        return Answer(True, f"{_where(s, seen)}; asked: {asked} (`manchet selftest --confirm WHICH`)")
     what = coming(s)
     if s.phase is Phase.RESTING and not signed(s) and what is not None and what.inflated:
         return Answer(True, f"{_where(s, seen)}; waiting for a sign of the supervisor: `present`, or `next`")

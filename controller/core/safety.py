@@ -409,8 +409,15 @@ def tick_late(sight: Sight, now_s: float) -> Finding | None:
     """H-05: more than 100 ms between two ticks [J]: what was seen is older than what is true. Nor may time go back."""
     if 0.0 <= sight.gap_s <= TICK_LATE_S:
         return None
-    text = f"{sight.gap_s * 1000:.1f} ms between two ticks, the limit is {TICK_LATE_S * 1000:.0f} ms"
+    limit_ms = TICK_LATE_S * 1000
+    text = f"{_apart(sight.gap_s * 1000, limit_ms)} ms between two ticks, the limit is {limit_ms:.0f} ms"
     return Finding("tick_late", -1, sight.gap_s, TICK_LATE_S, "s", text, now_s)
+
+
+def _apart(figure: float, limit: float) -> str:
+    """With a decimal, and as many more as it takes to be another than its limit."""
+    texts = [f"{figure:.{decimals}f}" for decimals in range(1, 7)]
+    return next((text for text in texts if float(text) != limit), texts[-1])
 
 
 def guard_rebooted(sight: Sight, now_s: float) -> Finding | None:

@@ -156,11 +156,12 @@ class SelfTest:
         else:
             self.over = True
 
-    def judge(self, row: str, measured: float, why: str = "", cuff: int | None = None) -> bool:
-        """Enter a row; the first that fails ends the test. NaN fails."""
+    def judge(self, row: str, measured: float, why: str = "", cuff: int | None = None, advice: str = "") -> bool:
+        """Enter a row; the first that fails ends the test. NaN fails. `advice`: where the row's own would mislead."""
         kind, cuff = ROWS[row], self.cuff if cuff is None else cuff
         good = not why and kind.low <= measured <= kind.high
-        text = "" if good else f"{why}; {kind.advice}" if why else kind.advice
+        advice = advice or kind.advice
+        text = "" if good else f"{why}; {advice}" if why else advice
         outcome = Outcome.PASSED if good else Outcome.FAILED
         kept = [one for one in self.proofs if (one.row, one.cuff) != (row, cuff)]
         self.proofs = (*kept, Proof(row, cuff, measured, outcome, text))
@@ -210,7 +211,12 @@ def tripped(t: SelfTest, rule: str, cuff: int, why: str) -> None:
     """A safety rule has vented the bench: its finding is the row's. The rule's figure is another than the row's."""
     row = _TRIPS_ROW.get(rule, UNDER_WAY[t.stage])
     where = -1 if row in _OF_THE_BENCH else max(0, cuff if cuff >= 0 else t.cuff)
-    t.judge(row, nan, why, where)
+    t.judge(row, nan, why, where, "" if rule in _TRIPS_ROW or cuff >= 0 else "then begin the self-test anew")
+
+
+def offered(words: str, answers: tuple[str, ...]) -> bool:
+    """Whether what a person says is one of these, in whatever order its words come."""
+    return _plain(words) in [_plain(one) for one in answers]
 
 
 def answer(t: SelfTest, words: str) -> bool:

@@ -205,7 +205,8 @@ def _empty(t: SelfTest, look: Look) -> CuffDemand:
 def _confirm(t: SelfTest, look: Look) -> CuffDemand:  # noqa: ARG001
     """Vented and disarmed until a person has said which cuff filled (`answer`)."""
     if t.age_s > CONFIRM_S:
-        t.judge("confirmed", nan, f"nobody said which cuff filled within {CONFIRM_S:g} s")
+        why = f"nobody said which cuff filled within {CONFIRM_S:g} s"
+        t.judge("confirmed", nan, why, advice="begin anew, look at the cuffs and answer")
     return DEMAND_VENT
 
 

@@ -147,6 +147,7 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
         new.alarms = alarms.release_latched(new.alarms)
 
     demand = _regulate(new, now_s, settings)
+    tested = s.test
     if s.phase is TESTING:
         demand = Demand(testing.live(s, _look(new, dt_s), now_s))
     verdict = safety.supervise(
@@ -161,8 +162,8 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
         first = verdict.ends[0]
         session.end(s, now_s, first.text, first)
         given = (VENTED,) * len(given)
-    if s.test is not None and s.phase is not TESTING:
-        testing.broken_off(s, verdict.trips[0] if verdict.trips else None, now_s)
+    if tested is not None:
+        testing.judged(s, tested, verdict.trips[0] if verdict.trips else None, now_s)
     new.given = given
 
     _alarm(new, verdict, inputs)

@@ -30,10 +30,11 @@ from .model import (
     GuardState,
     Limb,
     Scalar,
+    Side,
     Watch,
 )
 from .phases import Event
-from .selftest import Look, Stage, Subject
+from .selftest import Look, SelfTest, Stage, Subject
 from .selftest_rows import Outcome, Proof
 from .session import SessionState
 
@@ -68,18 +69,31 @@ def begin(s: SessionState, limits: Limits, now_s: float) -> None:
 
 
 def live(s: SessionState, look: Look, now_s: float) -> tuple[CuffDemand, ...]:
-    """One tick of it, in TESTING."""
+    """One tick of it, in TESTING. What has come of it is for `judged`, once the rules have had their say."""
     assert s.test is not None  # `begin` came before the phase
     before = s.test
     t = s.test = selftest.fork(before)
     demand = selftest_stages.step(t, look)
     if t.stage is not before.stage:
         s.test_stage_at_s = now_s
-    _tell_rows(s, before.proofs, now_s)
-    if t.over:
-        _over(s, "passed" if t.passed else "failed", now_s)
-        s.go(Event.TEST_OVER, now_s)
     return demand
+
+
+def judged(s: SessionState, before: SelfTest, finding: Finding | None, now_s: float) -> None:
+    """The end of that tick: rows are told, and the test may be over. `finding`: the rule that tripped in it, whose
+    reason comes before whatever row failed of the same cause; None where none did."""
+    if s.phase is not TESTING:
+        if finding is not None:
+            s.test = before
+        elif s.test is not None:
+            _tell_rows(s, before.proofs, now_s)
+        broken_off(s, finding, now_s)
+        return
+    assert s.test is not None
+    _tell_rows(s, before.proofs, now_s)
+    if s.test.over:
+        _over(s, "passed" if s.test.passed else "failed", now_s)
+        s.go(Event.TEST_OVER, now_s)
 
 
 def answer(s: SessionState, words: str, now_s: float) -> bool:
@@ -102,10 +116,10 @@ def broken_off(s: SessionState, finding: Finding | None, now_s: float) -> None:
     s.test = selftest.fork(before)
     selftest.tripped(s.test, finding.rule, finding.cuff, finding.text)
     _tell_rows(s, before.proofs, now_s)
-    _over(s, "failed", now_s)
+    _over(s, "failed", now_s, finding)
 
 
-def _over(s: SessionState, outcome: str, now_s: float) -> None:
+def _over(s: SessionState, outcome: str, now_s: float, trip: Finding | None = None) -> None:
     assert s.test is not None
     rows = selftest.table(s.test)
     for proof in rows:
@@ -120,6 +134,8 @@ def _over(s: SessionState, outcome: str, now_s: float) -> None:
         first = failed[0]
         where = f"cuff {first.cuff + 1}: " if first.cuff >= 0 else ""
         text = f"self-test failed: {where}{first.kind.figure}: {first.text}"
+        if trip is not None:
+            text = f"self-test failed: {trip.text} ({trip.rule})"
         limit = first.kind.high if isfinite(first.kind.high) else first.kind.low
         s.test_failed = Finding("selftest_failed", first.cuff, first.value, limit, first.kind.unit, text, now_s)
     else:
@@ -150,13 +166,19 @@ def _tell(s: SessionState, proof: Proof, now_s: float) -> None:
     s.tell(EventKind.SELFTEST_ROW, now_s, None if proof.cuff < 0 else proof.cuff, **data)
 
 
+def answers(s: SessionState) -> tuple[str, ...]:
+    """What a person may say, () when nothing is asked. The last one is `none`."""
+    if s.test is None or not s.test.waits:
+        return ()
+    if s.prescriptions[s.test.cuff] is not None:
+        return (*[f"{side} {limb}" for limb in Limb for side in Side], "none")
+    return (*[str(cuff + 1) for cuff in range(len(s.prescriptions))], "none")
+
+
 def question(s: SessionState) -> str:
     """What a person is asked, "" when nothing. It does not say what the right answer is."""
-    if s.test is None or not s.test.waits:
-        return ""
-    if s.prescriptions[s.test.cuff] is not None:
-        return "which cuff filled: left leg, right leg, left arm, right arm or none"
-    return f"which cuff filled: {', '.join(str(cuff + 1) for cuff in range(len(s.prescriptions)))} or none"
+    *cuffs, none = answers(s) or ("",)
+    return f"which cuff filled: {', '.join(cuffs)} or {none}" if cuffs else ""
 
 
 def order(s: SessionState, guard: GuardState) -> GuardOrder:

@@ -261,6 +261,7 @@ async def _live(
         "outcome": told.pop("outcome"),
         "duration_s": told.pop("duration_s"),
         "protocol": scenario.protocol.name,
+        "guard": scenario.guard,
         "seed": scenario.seed,
         "lop_mmhg": scenario.lop_mmhg,
         "target_mmhg": round(prescription.plan.target_mmhg, 2),

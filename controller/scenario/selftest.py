@@ -152,7 +152,7 @@ async def _live(
     session = lived.control.state.session
     return {
         "outcome": lived.told.outcome or ("not over" if session.test is not None else "not begun"),
-        "text": lived.told.text or session.not_ready,
+        "text": lived.told.text or (session.not_ready if session.test is None else ""),
         "rows": lived.told.rows,
         "trip": session.fault.rule if session.fault is not None else None,
         "phase": str(session.phase),
@@ -163,6 +163,7 @@ async def _live(
             round(clock.restricted_s, 2) if (clock := session.clock_of(cuff)) is not None else None
             for cuff in range(scenario.cuffs)
         ],
+        "guard": scenario.guard,
         "seed": scenario.seed,
         "version": __version__,
         "wall_s": round(time.perf_counter() - began_wall, 3),

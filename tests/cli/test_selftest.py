@@ -39,7 +39,7 @@ def test_a_test_that_passes(bench: Any, capsys: pytest.CaptureFixture[str]) -> N
     assert "vent valve alone" in out
     assert "2.1 s" in out
     assert "9" not in out, "the last word on a row stands"
-    assert out.rstrip().endswith("self-test passed")
+    assert out.rstrip().endswith("self-test passed: so it is")
     assert err == "manchet: heard\n"
     assert [one["verb"] for one in bench.told] == ["watch", "selftest"]
 
@@ -51,7 +51,7 @@ def test_a_test_that_does_not(outcome: str, bench: Any, capsys: pytest.CaptureFi
     out, _ = capsys.readouterr()
     assert "cuff 1: vent valve alone: stuck [or] narrow: replace it" in out
     assert "not done" in out
-    assert out.rstrip().endswith(f"self-test {outcome}")
+    assert out.rstrip().endswith(f"self-test {outcome}: so it is")
 
 
 def test_as_json(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,6 +83,20 @@ class Terminal(io.StringIO):
         return True
 
 
+HEARD = {"ok": True, "phase": "testing", "text": "heard"}
+
+
+class Turns(dict[str, Any]):
+    """One answer after the other, whatever the verb."""
+
+    def __init__(self, answers: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self._left = iter(answers)
+
+    def get(self, _verb: str, _default: Any = None) -> Any:
+        return next(self._left)
+
+
 QUESTION = "which cuff filled: 1, 2 or none"
 
 
@@ -101,6 +115,18 @@ def test_a_person_at_a_terminal_is_asked_once(
     answers = [one["confirm"] for one in bench.told if "confirm" in one]
     assert answers == ["2", "none"], "a person who says nothing has seen none fill"
     assert capsys.readouterr().err.count(QUESTION) == 2
+
+
+def test_a_person_whose_words_are_none_of_the_answers_is_asked_again(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("xyz\n" * 3 + "2\n"))
+    bench.shown = [seen("idle"), seen("testing", QUESTION), told(ended("passed"))]
+    refusal = {"ok": False, "phase": "testing", "text": f"xyz is none of the answers, say again: {QUESTION}"}
+    bench.answers = Turns([HEARD, refusal, refusal, refusal, HEARD])
+    assert execute(["selftest"]) == 0
+    assert [one["confirm"] for one in bench.told if "confirm" in one] == ["xyz"] * 3 + ["2"]
+    assert capsys.readouterr().err.count("none of the answers") == 3
 
 
 def test_without_a_terminal_it_says_how_to_answer(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,13 +198,27 @@ def test_simulated_and_failed_is_a_simulation_that_ran(capsys: pytest.CaptureFix
     assert err == ""
 
 
+def test_simulated_says_the_trip_in_its_last_line_and_which_guard_ran(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["simulate", "--selftest", "--guard", "pico", "--fault", "guard_hung@testing+3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "simulated bench and limb, guard pico, seed 1"
+    assert lines[-1].startswith("self-test failed: no word from the guard for 2")
+    assert "check its cable and supply (guard_lost)" in lines[-1]
+    assert not [line for line in lines if "sensors' cables" in line]
+
+
+def test_simulated_and_passed_says_so_in_its_last_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["simulate", "--selftest"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "self-test passed"
+
+
 def test_simulated_as_json_with_somebody_prescribed_for(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["simulate", "bfr-30-15-15-15", "--selftest", "--json", "--fault", "tube_kinked@testing"]
     assert execute(command) == 0
     out, err = capsys.readouterr()
     assert (out.count("\n"), err) == (1, "")
     said = json.loads(out)
-    assert said["outcome"] == "failed"
+    assert (said["outcome"], said["guard"]) == ("failed", "gpio")
     assert [row["row"] for row in said["rows"] if row["verdict"] == "failed"] == ["fills"]
     assert said["restricted_s"] == [pytest.approx(0.0, abs=1.0)]
 

@@ -641,6 +641,20 @@ def test_where_a_sensor_is_dead_a_person_vouches_that_the_cuff_is_off(sensor: st
     assert stand.until(Phase.IDLE, at_most_s=1.0).guard is GuardState.VENTED
 
 
+def test_a_cuff_that_is_empty_but_not_for_long_enough_is_no_cuff_to_be_emptied() -> None:
+    too_short = "cuff 1 is not measured empty for half a second yet: try again"
+    stand = faulted()
+    stand.channels[0].a = stand.channels[0].b = 20.0
+    stand.run(0.5)
+    stand.channels[0].a = stand.channels[0].b = None
+    stand.run(0.25)
+    for cuff_off in (False, True):
+        assert stand.refused(Verb.RESET, cuff_off=cuff_off).text == too_short
+    assert stand.run(0.5).obeyed(Verb.RESET)
+    stand = bench.Stand()
+    assert stand.run(0.25).refused(Verb.SELFTEST).text == too_short
+
+
 def test_every_cuff_is_looked_at() -> None:
     stand = bench.at(Phase.FAULT, cuffs=2).run(3.0)
     stand.channels[1].b = 40.0

@@ -99,6 +99,16 @@ def test_tick_late(gap_s: float, late: bool, rig: Any) -> None:
         assert reasons(verdict)[0] == "tick_late"  # whatever else follows from it
 
 
+@pytest.mark.parametrize(
+    ("gap_ms", "said"), [(100.04, "100.04"), (100.0004, "100.0004"), (100.1, "100.1"), (250.0, "250.0"), (-62.5, "-62.5")]
+)
+def test_a_gap_is_never_said_to_be_the_limit_that_it_passed(gap_ms: float, said: str, rig: Any) -> None:
+    whole(rig, Phase.RESTING)
+    rig.now_s = 0.0
+    rig.state.sight.last_now_s = 0.0
+    assert rig.tick(gap_ms / 1000.0).trips[0].text == f"{said} ms between two ticks, the limit is 100 ms"
+
+
 def test_a_gap_is_said_once_with_a_decimal_and_what_it_explains_is_not_said(rig: Any) -> None:
     """The conversion read after a gap was begun before it, and the guard's lease lapsed in it: neither is news."""
     rig.pressurise()

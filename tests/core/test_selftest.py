@@ -324,6 +324,7 @@ def test_nobody_answers() -> None:
     assert bench.run().failed() == [("confirmed", 0)]
     assert bench.now_s - since_s == pytest.approx(60.0, abs=0.1)
     assert bench.guard is GuardState.VENTED
+    assert bench.row("confirmed").text.endswith("60 s; begin anew, look at the cuffs and answer")
 
 
 # --- under pressure --------------------------------------------------------------------------------------------------

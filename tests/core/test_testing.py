@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +196,32 @@ def test_the_question_does_not_say_the_answer() -> None:
     assert testing.question(stand.s) == ""
 
 
+@pytest.mark.parametrize("words", ["xyz", "1", "left", "left leg leg", " "])
+def test_what_is_none_of_the_answers_is_refused_and_it_goes_on_waiting(words: str) -> None:
+    stand = Stand().ready()
+    stand.obeyed(Verb.SELFTEST)
+    reply = to(stand, Stage.CONFIRM).refused(Verb.SELFTEST, answer=words)
+    offered = "which cuff filled: left leg, right leg, left arm, right arm or none"
+    assert reply.text == f"{words.strip() or 'nothing'} is none of the answers, say again: {offered}"
+    assert stand.run(1.0).phase is Phase.TESTING
+    assert testing.question(stand.s) == offered
+    assert stand.obeyed(Verb.SELFTEST, answer="leg LEFT").text == "right: that is the cuff"
+
+
+def test_a_cuff_that_nobody_is_prescribed_for_is_answered_by_its_number() -> None:
+    stand = to(begun(Stand(cuffs=2)), Stage.CONFIRM)
+    assert stand.refused(Verb.SELFTEST, answer="left leg").text.endswith("say again: which cuff filled: 1, 2 or none")
+    assert stand.refused(Verb.SELFTEST, answer="3").text.startswith("3 is none of the answers")
+    assert stand.obeyed(Verb.SELFTEST, answer="cuff 1")
+
+
+def test_the_status_says_what_is_asked() -> None:
+    stand = begun(Stand())
+    assert stand.obeyed(Verb.STATUS).text == "testing"
+    told = to(stand, Stage.CONFIRM).obeyed(Verb.STATUS).text
+    assert told == "testing; asked: which cuff filled: 1 or none (`manchet selftest --confirm WHICH`)"
+
+
 def test_nobody_is_asked_for_an_answer_outside() -> None:
     stand = Stand().run(1.0)
     assert "no self-test is waiting" in stand.refused(Verb.SELFTEST, answer="1").text
@@ -296,6 +322,15 @@ def test_not_on_a_bench_whose_sensors_were_never_held_against_a_reference() -> N
     assert stand.phase is Phase.IDLE
 
 
+def test_not_after_a_trip_nor_while_a_cuff_empties() -> None:
+    stand = Stand().ready()
+    stand.estop_ok = False
+    stand.until(Phase.FAULT)
+    assert stand.refused(Verb.SELFTEST).text == "not while fault: reset first"
+    stand = bench.at(Phase.STOPPING)
+    assert stand.refused(Verb.SELFTEST).text == "not while stopping: wait for it to be empty"
+
+
 # --- what ends it ----------------------------------------------------------------------------------------------------
 
 
@@ -336,6 +371,35 @@ def test_a_trip_is_latched_and_is_the_finding_of_a_row(break_it: Any, rule: str,
     failed = [one for one in stand.told(EventKind.SELFTEST_ROW) if one.data["verdict"] == "failed"]
     assert [one.data["row"] for one in failed] == [row]
     assert stand.s.fault.text in failed[0].data["text"]
+
+
+def _passes_late(stand: Any) -> None:
+    stand.guard, stand.guard_trip, stand.channels[0].b = GuardState.TRIPPED, "pass_late", nan
+
+
+def _gap(stand: Any) -> None:
+    stand.now_s += 0.2
+    stand.channels[0].sampled = False
+
+
+@pytest.mark.parametrize(
+    ("break_it", "rule", "row"),
+    [
+        (_passes_late, "guard_tripped", "arms"),
+        (lambda stand: setattr(stand, "answering", False), "guard_lost", "arms"),
+        (_gap, "tick_late", "leak"),
+    ],
+)
+def test_a_trip_comes_before_what_the_test_makes_of_the_same_tick(break_it: Any, rule: str, row: str) -> None:
+    """A late pass of the guard, a silent guard and a gap between two ticks all leave the test without a reading."""
+    stand = to(begun(Stand()), Stage.LEAK)
+    break_it(stand)
+    stand.until(Phase.FAULT)
+    failed = [one for one in stand.told(EventKind.SELFTEST_ROW) if one.data["verdict"] == "failed"]
+    assert [one.data["row"] for one in failed] == [row]
+    assert "sensors" not in failed[0].data["text"]
+    assert stand.s.test_failed.text == f"self-test failed: {stand.s.fault.text} ({rule})"
+    assert stand.told(EventKind.SELFTEST_ENDED)[0].data["text"] == stand.s.test_failed.text
 
 
 def test_a_limb_at_its_cap_ends_it() -> None:
