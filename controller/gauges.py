@@ -21,6 +21,7 @@ from firmware_bridge.link import HostLink
 from firmware_bridge.ports import GuardLink, Sensor, SensorFault, Status
 
 from . import wires
+from .bedside.client import NoAnswer, NoService, connect
 from .bedside.paths import guard_sockets, runtime_folder, runtime_folders
 from .calibrating import GuardSilent, Look, NotDone
 from .calibration import Fitted, fitted, how_to_hand_over, in_guard
@@ -30,6 +31,7 @@ from .simulation import plant_of, simulated_bench
 
 LOOKS_EVERY_S: Final = 0.02  # a STATUS comes as often
 FRESH_S: Final = 0.25
+GUARD_WITHIN_S: Final = 0.5
 
 
 class BenchGauges:
@@ -127,6 +129,7 @@ def open_gauges(settings: Settings, state: Path, sensors: tuple[Fitted, ...]) ->
     """These sensors of a bench. Raises NotDone, or OSError with a sentence, where they cannot be looked at."""
     if settings.guard.kind == "simulated":
         return _simulated(settings, sensors)
+    runtime = _runtime_of_guard(settings)
     given = in_guard(settings, state)
     known = given is not None and len(given) == len(settings.cuffs)
     if not known and any(sensor.channel == "B" for sensor in sensors):
@@ -134,7 +137,6 @@ def open_gauges(settings: Settings, state: Path, sensors: tuple[Fitted, ...]) ->
             "nobody knows what the guard corrects its sensor B with, so what it says is no reading to calibrate:"
             f" {how_to_hand_over(settings)} and try again"
         )
-    runtime = _runtime_of_guard(settings)
     looks_at_a = any(sensor.channel == "A" for sensor in sensors)
     a = wires.sensors_a(settings, runtime, time.monotonic) if looks_at_a else ()
     transport = wires.guard_transport(settings, runtime)
@@ -148,9 +150,22 @@ def _runtime_of_guard(settings: Settings) -> Path:
         return runtime_folder()
     name = f"{settings.bench_id}.guard.sock"
     path = next((one for one in guard_sockets(runtime_folders()) if one.name == name), None)
-    if path is None:
-        raise GuardSilent(f"no guard of bench {settings.bench_id} is running here: start it (manchet-guard)")
+    if path is None or not _listens(path):
+        raise GuardSilent(
+            f"no guard of bench {settings.bench_id} answers here: start it (`manchet guard`, or its service)"
+        )
     return path.parent
+
+
+def _listens(path: Path) -> bool:
+    """Whether a process is behind a guard's socket: one that was killed leaves it. It is told nothing."""
+    try:
+        connect(path, GUARD_WITHIN_S).close()
+    except NoService:
+        return False
+    except (NoAnswer, OSError):
+        pass  # it is there; what it says is for the look at it
+    return True
 
 
 def _simulated(settings: Settings, sensors: tuple[Fitted, ...]) -> BenchGauges:

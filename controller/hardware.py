@@ -17,11 +17,13 @@ from firmware_bridge.ports import I2CBus, Sensor
 from firmware_bridge.sensors import abp2, hsc, mpr, mpx5050, xgzp6847d
 from firmware_bridge.sensors.bus import LinuxBus
 
-from .settings import SensorSettings, Settings
+from .settings import SensorSettings, Settings, gpio_lines
 from .tomlfile import MISSING, BadInput
 
 B_FULL_SCALE_MMHG: Final = 345.0  # the guard's own ceiling of 330 mmHg, and room to see that it was passed
 TWO_CUFFS_HZ: Final = 400_000
+I2C_GPIOS: Final = {1: (2, 3), 3: (4, 5)}  # SDA and SCL of a Pi
+_OVERLAYS: Final = {1: "dtparam=i2c_arm=on", 3: "dtoverlay=i2c3,pins_4_5"}
 PICO_READS: Final = ("abp2", "mpx5050")
 PICO_BUSES: Final = (0, 1)
 ROOT: Final = Path("/")
@@ -160,21 +162,43 @@ def check(settings: Settings, source: str | Path, root: Path = ROOT) -> None:
 
 def warnings(settings: Settings, root: Path = ROOT) -> tuple[str, ...]:
     """What could not be checked here, a sentence each."""
-    return tuple(
-        f"two cuffs share bus {number}, which must run at 400 kHz or more; how fast it runs is not to be seen here"
-        for number, _ in _shared(settings, tuple(_fitted(settings)))
+    fitted = tuple(_fitted(settings))
+    slow = [
+        f"two cuffs share bus {number} of the Pi, which must run at 400 kHz or more; how fast it runs is not to be seen"
+        f" here ({_speed_file(number, root)})"
+        for number, _ in _shared(settings, fitted)
         if bus_speed_hz(number, root) is None
-    )
+    ]
+    return *slow, *_lines_of_buses(settings, fitted)
+
+
+def _lines_of_buses(settings: Settings, fitted: tuple[_Fitted, ...]) -> Iterator[str]:
+    """Lines of the bench that are SDA or SCL of a bus with a sensor on it. Overlays differ, so it is no complaint."""
+    if settings.simulated is not None:
+        return
+    used = {one.settings.bus for one in fitted if not one.on_pico}
+    wires = {gpio: bus for bus, gpios in I2C_GPIOS.items() if bus in used for gpio in gpios}
+    for key, gpio in gpio_lines(settings):
+        if gpio in wires:
+            bus = wires[gpio]
+            yield (
+                f"{key} = {gpio}: GPIO {gpio} is SDA or SCL of I2C bus {bus} where that is on GPIO"
+                f" {' and '.join(map(str, I2C_GPIOS[bus]))} ({_OVERLAYS[bus]}): take another line, or see that the bus"
+                f" is elsewhere"
+            )
 
 
 def bus_speed_hz(number: int, root: Path = ROOT) -> int | None:
     """The clock of an I2C bus as its device tree has it; None where the system does not say."""
-    path = root / f"sys/class/i2c-adapter/i2c-{number}/of_node/clock-frequency"
     try:
-        word = path.read_bytes()
+        word = _speed_file(number, root).read_bytes()
     except OSError:
         return None
     return int.from_bytes(word, "big") if len(word) == 4 else None
+
+
+def _speed_file(number: int, root: Path) -> Path:
+    return root / f"sys/class/i2c-adapter/i2c-{number}/of_node/clock-frequency"
 
 
 def _fitted(settings: Settings) -> Iterator[_Fitted]:

@@ -7,6 +7,7 @@ names file and key. `CONFIG.md` is generated from these structs: `python -m cont
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -343,20 +344,26 @@ def _check_lines(settings: Settings, source: Path) -> None:
     if gpio is not None and gpio.heartbeat_gpio is None and gpio.without_heartbeat is None:
         must = "given: a guard that hangs is vented by its monostable alone (or guard.gpio.without_heartbeat says that "
         raise BadInput(source, "guard.gpio.heartbeat_gpio", MISSING, must + "no patient will be on this bench)")
+    taken: dict[int, str] = {}
+    for key, line in gpio_lines(settings):
+        if line in _SERIAL_GPIOS:
+            must = "another than 14 and 15, which are the serial port and high at boot"
+            raise BadInput(source, key, line, must)
+        if line in taken:
+            raise BadInput(source, key, line, f"another than {taken[line]}: a line has one purpose")
+        taken[line] = key
+
+
+def gpio_lines(settings: Settings) -> Iterator[tuple[str, int]]:
+    """Every line that a bench names, with its key."""
     tables: list[tuple[str, Struct | None]] = [
         (f"cuffs[{number}].lines", cuff.lines) for number, cuff in enumerate(settings.cuffs, start=1)
     ]
-    tables += [("guard.gpio", gpio), ("panel", settings.panel)]
-    taken: dict[int, str] = {}
+    tables += [("guard.gpio", settings.guard.gpio), ("panel", settings.panel)]
     for name, table in tables:
         for key, line in structs.asdict(table).items() if table is not None else ():
             if key.endswith("_gpio") and line is not None:
-                if line in _SERIAL_GPIOS:
-                    must = "another than 14 and 15, which are the serial port and high at boot"
-                    raise BadInput(source, f"{name}.{key}", line, must)
-                if line in taken:
-                    raise BadInput(source, f"{name}.{key}", line, f"another than {taken[line]}: a line has one purpose")
-                taken[line] = f"{name}.{key}"
+                yield f"{name}.{key}", line
 
 
 def _with_paths_from(settings: Settings, folder: Path) -> Settings:

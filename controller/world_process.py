@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -44,6 +45,8 @@ def run(config: Path) -> int:
             listener.bind(str(path))
             path.chmod(0o600)
             listener.listen(16)
+            with suppress(OSError, ValueError):
+                print(f"the world of bench {settings.bench_id} is at {path}", flush=True)
             _serve(WorldServer(make_world(settings, time.monotonic), listener, time.monotonic))
             path.unlink(missing_ok=True)
         return 0

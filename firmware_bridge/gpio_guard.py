@@ -21,20 +21,18 @@ import logging
 import select
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from math import inf
 from typing import Final, Protocol
 
+from .conversions import Conversions
 from .firmware import wire
-from .firmware.guard import FIRMWARE, STATUS_PASSES, TICKS, Guard
-from .ports import Sensor, SensorFault
+from .firmware.guard import ABSOLUTE_CEILING_DMMHG, FIRMWARE, PASS_LATE_MS, STATUS_PASSES, TICKS, Guard
+from .ports import Sensor
 
 PASS_S: Final = 0.01
 # Between the end of a pass and the next: what a sensor needs from its command to its reading (ABP2 5 ms). A pass on
 # time behind one that was late would find it busy, and a cuff without a reading is not known to be empty.
 APART_S: Final = 0.006
 LONG_PASS_S: Final = 0.1  # the guard's own PASS_LATE_MS
-HELD_S: Final = 0.05  # [J] how old a reading may get while the next is converted
 BLINK_PASSES: Final = 25  # of the status LED when tripped: 2 Hz
 CLIENTS_MAX: Final = 32  # [J]
 INTRODUCE_S: Final = 2.0  # [J] a connection that has not said by then what it is, is closed
@@ -73,14 +71,18 @@ class GuardBoard:
         self.guard = Guard(boot_id, len(sensors), _ms(clock()))
         self._clock = clock
         self._pins = pins
-        self._sensors = tuple(sensors)
-        self._b = [wire.NO_READING] * 2
-        self._b_at_s = [-inf] * 2
+        self._conversions = Conversions(sensors)
+        self._channels = range(len(sensors))
         self._passes = 0
+        self._ticked_s = clock()
+        self._gap_s = 0.0  # between the last two looks at the clock that the guard judges a pass by
+        self._told = False  # this trip is in the log
 
     def take(self, data: bytes) -> None:
         """What the host sent, between two passes: it may renew a lease or end it, and the lines follow at once."""
-        self.guard.on_bytes(data, _ms(self._clock()))
+        now_s = self._clock()
+        self._gap_s = now_s - self._ticked_s
+        self.guard.on_bytes(data, _ms(now_s))
         self._drive()
 
     def one_pass(self, data: bytes = b"") -> bytes:
@@ -89,10 +91,13 @@ class GuardBoard:
         began_s = clock()
         if data:
             guard.on_bytes(data, _ms(began_s))
-        for channel, sensor in enumerate(self._sensors):
-            self._convert(channel, sensor, clock())
+        conversions = self._conversions
+        for channel in self._channels:
+            conversions.convert(channel, clock())
         estop_ok = self._pins.estop_ok()
-        guard.tick(_ms(clock()), self._b, estop_ok)
+        now_s = clock()
+        self._gap_s, self._ticked_s = now_s - self._ticked_s, now_s
+        guard.tick(_ms(now_s), conversions.dmmhg, estop_ok)
         self._drive()
         if 0.0 <= clock() - began_s <= LONG_PASS_S:
             self._pins.beat()
@@ -100,21 +105,6 @@ class GuardBoard:
         blink = guard.state == wire.TRIPPED and self._passes // BLINK_PASSES % 2 == 0
         self._pins.show(guard.state == wire.ARMED or blink)
         return guard.take_bytes()
-
-    def _convert(self, channel: int, sensor: Sensor, now_s: float) -> None:
-        """The conversion started a pass ago, in tenths of a mmHg; the next is started. While a slow one goes on the
-        last one stands, for HELD_S at most."""
-        try:
-            reading = sensor.read(now_s)
-            if reading is not None:
-                self._b[channel] = round(reading.pressure_mmhg * 10.0)
-                self._b_at_s[channel] = reading.at_s
-            elif not now_s - self._b_at_s[channel] < HELD_S:
-                self._b[channel] = wire.NO_READING
-        except SensorFault:
-            self._b[channel] = wire.NO_READING
-        with suppress(SensorFault):  # the read of the next pass will say so
-            sensor.start(now_s)
 
     def take_bytes(self) -> bytes:
         return self.guard.take_bytes()
@@ -124,14 +114,33 @@ class GuardBoard:
         self.guard.link_lost()
         self._drive()
 
-    def trip(self) -> None:
+    def trip(self, by: str) -> None:
         """Somebody asks to vent."""
         self.guard.trip(wire.HOST_TRIP)
-        self._drive()
+        self._drive(by)
 
-    def _drive(self) -> None:
-        for channel, output in enumerate(self.guard.outputs):
+    def _drive(self, by: str = "") -> None:
+        guard = self.guard
+        for channel, output in enumerate(guard.outputs):
             self._pins.drive(channel, output.duty, output.flags)
+        if (guard.state == wire.TRIPPED) is not self._told:  # after the lines, and once a trip
+            self._told = not self._told
+            if self._told:
+                words = wire.TRIP_WORDS[guard.trip_reason]
+                _log.warning("tripped, vented: %s%s", words, f" ({by})" if by else self._why())
+
+    def _why(self) -> str:
+        """The figure of a trip, where there is one."""
+        reason, channel = self.guard.trip_reason, self.guard.trip_channel
+        if reason == wire.PASS_LATE:
+            return f", {self._gap_s * 1000.0:.1f} ms between two passes, the limit is {PASS_LATE_MS} ms"
+        if channel == wire.NO_CHANNEL:
+            return ""
+        one = self.guard.outputs[channel]
+        limits = {wire.CEILING: one.ceiling_dmmhg, wire.ABSOLUTE_CEILING: ABSOLUTE_CEILING_DMMHG}
+        if reason not in limits:
+            return f", cuff {channel + 1}"
+        return f", cuff {channel + 1}: B at {one.b_dmmhg / 10:.1f} mmHg, the limit is {limits[reason] / 10:.1f} mmHg"
 
 
 class _Client:
@@ -175,7 +184,7 @@ class GuardServer:
             while not ended():
                 self.once()
         finally:
-            self._board.trip()
+            self._board.trip("the guard was told to end")
             for _ in range(STATUS_PASSES):  # until it says so
                 self._tell(self._board.one_pass())
             for client in self._clients:
@@ -255,8 +264,7 @@ class GuardServer:
             client.introduction += data
         for message in client.decoder.feed(data):
             if message[1] == wire.TRIP:
-                _log.warning("tripped by another connection than the host's")
-                self._board.trip()
+                self._board.trip("by another connection than the host's")
                 client.until_s = None
                 if client.nonce is not None:
                     self._welcome(client, client.nonce)

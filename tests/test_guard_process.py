@@ -186,7 +186,7 @@ def test_a_bench_that_is_guarded_already(folder: Path, left: Left, pi: Pi, capsy
 
 
 def test_its_lines_are_written_down_while_it_holds_them_and_low_when_it_has_gone(
-    folder: Path, left: Left, pi: Pi
+    folder: Path, left: Left, pi: Pi, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert pi.pins == {}
     seen = SimpleNamespace(lines={}, welcome=(), trip=0)
@@ -205,6 +205,8 @@ def test_its_lines_are_written_down_while_it_holds_them_and_low_when_it_has_gone
     assert seen.lines == {"bench_id": ID, "chip": 4, "lines": list(OUTPUTS)}
     assert seen.welcome[4] != 0, "a boot id"
     assert left.lines == [(line, "output", False) for line in OUTPUTS], "driven low, not closed"
+    said = capsys.readouterr().out
+    assert said == f"bench {ID} is guarded at {folder / 'run' / f'{ID}.guard.sock'}\n", "one line, where it listens"
     assert sorted(path.name for path in (folder / "run").iterdir()) == [f"{ID}.guard.lock"]
 
 

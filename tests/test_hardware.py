@@ -24,7 +24,7 @@ B = "bus = 3, kind = 'hsc'"
 def bench(folder: Path, *cuffs: tuple[str, str], guard: str = "gpio") -> tuple[Settings, Path]:
     """A bench by its cuffs: what is in the tables of sensor A and sensor B."""
     text = ['bench_id = "b1"', "[guard]", f'kind = "{guard}"']
-    text.append("[guard.gpio]\nestop_gpio = 5\nheartbeat_gpio = 26" if guard == "gpio" else "[guard.pico]\nport = 'p'")
+    text.append("[guard.gpio]\nestop_gpio = 6\nheartbeat_gpio = 26" if guard == "gpio" else "[guard.pico]\nport = 'p'")
     for (a, b), lines in zip(cuffs, LINES, strict=False):
         text += ["[[cuffs]]", f"sensor = {{ {a} }}", f"sensor_b = {{ {b} }}"]
         text += [f"lines = {{ {lines} }}"] if guard == "gpio" else []
@@ -170,11 +170,40 @@ def test_how_fast_a_bus_runs_is_asked_for_where_nobody_says(tmp_path: Path) -> N
     settings, path = bench(tmp_path, *TWO_ON_ONE)
     hardware.check(settings, path, tmp_path)
     assert hardware.warnings(settings, tmp_path) == (
-        "two cuffs share bus 1, which must run at 400 kHz or more; how fast it runs is not to be seen here",
+        "two cuffs share bus 1 of the Pi, which must run at 400 kHz or more; how fast it runs is not to be seen here"
+        f" ({tmp_path}/sys/class/i2c-adapter/i2c-1/of_node/clock-frequency)",
     )
     root = system(tmp_path, i2c_1=400_000)
     hardware.check(settings, path, root)
     assert hardware.warnings(settings, root) == ()
+
+
+def test_two_cuffs_on_a_bus_of_the_pico_are_no_matter_of_the_pi(tmp_path: Path) -> None:
+    cuffs = [("bus = 1", "bus = 0, address = 0x28"), ("bus = 3", "bus = 0, address = 0x38")]
+    settings, _ = bench(tmp_path, *cuffs, guard="pico")
+    assert hardware.warnings(settings, tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "bus", "key"),
+    [
+        ("estop_gpio = 6", "estop_gpio = 5", "3", "guard.gpio.estop_gpio = 5: GPIO 5"),
+        ("estop_gpio = 6", "estop_gpio = 3", "1", "guard.gpio.estop_gpio = 3: GPIO 3"),
+        ("[guard.gpio]", "[panel]\nstart_gpio = 4\n[guard.gpio]", "3", "panel.start_gpio = 4: GPIO 4"),
+    ],
+)
+def test_a_line_that_a_bus_may_be_on_is_a_warning(
+    line: str, instead: str, bus: str, key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, path = bench(tmp_path, ("bus = 1", B))
+    path.write_text(path.read_text().replace(line, instead))
+    assert execute(["check-config", str(path)]) == 0
+    (warning,) = capsys.readouterr().out.splitlines()[1:]
+    assert warning.startswith(f"warning: {key} is SDA or SCL of I2C bus {bus} where that is on GPIO ")
+    assert ("dtoverlay=i2c3,pins_4_5" in warning) is (bus == "3")
+    path.write_text(path.read_text().replace(f"bus = {bus}", "bus = 6"))
+    assert execute(["check-config", str(path)]) == 0
+    assert capsys.readouterr().out.count("\n") == 1, "no sensor is on that bus"
 
 
 def test_a_speed_that_is_no_number_of_32_bits_is_not_known(tmp_path: Path) -> None:

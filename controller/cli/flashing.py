@@ -70,7 +70,9 @@ def find_mpremote() -> str:
     beside = Path(sys.executable).parent
     found = shutil.which("mpremote", path=f"{os.environ.get('PATH', '')}{os.pathsep}{beside}")
     if found is None:
-        raise Refused("mpremote is not installed: pip install -e '.[flash]' in the checkout, or `make install GUARD=pico`", FAILED)
+        raise Refused(
+            "mpremote is not installed: pip install -e '.[flash]' in the checkout, or `make install GUARD=pico`", FAILED
+        )
     return found
 
 

@@ -26,6 +26,7 @@ GUARD_WITHIN_S: Final = 0.5
 DONE: Final = 0
 FAILED: Final = 1
 NONE_FOUND: Final = 3
+NO_GUARD: Final = "no guard of this bench answered, so that none vents it"
 
 
 def safe(
@@ -44,12 +45,17 @@ def safe(
     for folder in hidden:
         say(f"{folder}: may not be looked into: there may be a bench in it; run `manchet safe` as root")
     vented: dict[str, bool] = {}
+    unguarded = {bench_of(path) for path in lists(folders)}  # a guard process was there; does one answer?
     for path in guard_sockets(folders):
         answer = _trip_guard(path, empty_within_s)
         say(f"{path}: {answer[1]}")
-        if answer[0] is not None:
-            vented[path.name.removesuffix(".guard.sock")] = answer[0]
+        bench = path.name.removesuffix(".guard.sock")
+        if answer[0] is None:
+            unguarded.add(bench)
+        else:
+            vented[bench] = answer[0]
     guarded = set(vented)
+    unguarded -= guarded
     stopped = []
     for path in control_sockets(folders):
         listening, text = _stop(path)
@@ -60,13 +66,16 @@ def safe(
         confirmed, full, text = _confirm(path, empty_within_s)
         say(f"{path}: {text}")
         if not confirmed and path.stem not in guarded:
-            say(f"{path}: {_kill(path)}")
+            say(f"{path}: {_kill(path, path.stem not in unguarded)}")
         # The guard sees B alone: its word stands for a controller that does not know, and not against what A says.
         vented[path.stem] = confirmed or (vented.get(path.stem, False) and not full)
     for path in lists(folders):
         if bench_of(path) not in guarded:  # its guard is gone, or does not answer and holds them
             say(f"{path}: {drive_low(path)[1]}")
             vented.setdefault(bench_of(path), False)  # low, and nobody knows how the cuff is
+            unguarded.discard(bench_of(path))
+    for bench in sorted(unguarded & set(vented)):
+        say(f"{bench}: its guard left no list of lines, so none was driven low here")
     if not vented:
         say("no bench found; if a cuff is under pressure, pull the cuff's coupling or press the stop button")
         return NONE_FOUND
@@ -162,20 +171,22 @@ def _words(known: list[float]) -> str:
     return f"at most {max(known):.0f} mmHg" if known else "pressure not known"
 
 
-def _kill(path: Path) -> str:
-    """SIGKILL whoever listens at a control socket: its lease lapses within 250 ms and the guard vents."""
+def _kill(path: Path, guarded: bool) -> str:
+    """SIGKILL whoever listens at a control socket: its lease lapses within 250 ms and the guard vents, where there may
+    be one that has it."""
+    lapses = "its lease lapses within 250 ms and the guard vents" if guarded else NO_GUARD
     try:
         with connect(path, GUARD_WITHIN_S) as connection:
             who = peer(connection)
     except (NoService, NoAnswer):
-        return "its controller cannot be found; its lease lapses if it hangs"
+        return f"its controller cannot be found; {'its lease lapses if it hangs' if guarded else NO_GUARD}"
     if who.pid <= 1 or who.pid == os.getpid() or not allowed(who):
         return "its controller cannot be killed from here: run `manchet safe` as root"
     try:
         os.kill(who.pid, signal.SIGKILL)
     except OSError as error:
         return f"its controller (process {who.pid}) could not be killed: {error.strerror}"
-    return f"its controller (process {who.pid}) was killed; its lease lapses within 250 ms and the guard vents"
+    return f"its controller (process {who.pid}) was killed; {lapses}"
 
 
 def _print(line: str) -> None:

@@ -91,6 +91,9 @@ class Honeywell24:
 
     def start(self, now_s: float) -> None:
         """Begin a conversion. Raises SensorFault when the device does not take the command."""
+        started_at_s = self._started_at_s
+        if started_at_s is not None and 0.0 <= now_s - started_at_s < CONVERSION_S:
+            return  # the device would lose the command, and the reading would pass for a later one
         self._started_at_s = None  # a command that failed leaves nothing to read
         try:
             self._bus.i2c_rdwr(self._write)
@@ -98,8 +101,9 @@ class Honeywell24:
             raise bus_fault(self.name, error) from error
         self._started_at_s = now_s
 
-    def read(self, now_s: float) -> Reading | None:  # noqa: ARG002 (the port's signature)
-        """The conversion started before. A conversion can be read once: the device has no mark for an old one.
+    def read(self, now_s: float) -> Reading | None:
+        """The conversion started before, None while it goes on: a tick on time may come close behind a late one. A
+        conversion can be read once: the device has no mark for an old one.
 
         Raises:
             SensorFault: not started, bus error, any status but 0x40, latch-up, counts outside the valid band.
@@ -107,6 +111,8 @@ class Honeywell24:
         started_at_s = self._started_at_s
         if started_at_s is None:
             raise SensorFault(f"{self.name}: no conversion was started, so there is nothing new to read")
+        if 0.0 <= now_s - started_at_s < CONVERSION_S:
+            return None
         self._started_at_s = None
         try:
             self._bus.i2c_rdwr(self._read)

@@ -16,21 +16,20 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from os import strerror
 from random import Random
 from typing import Final, Protocol
 
+from ..conversions import Conversions
 from ..firmware import wire
 from ..firmware.guard import Guard
-from ..ports import Sensor, SensorFault
+from ..ports import Sensor
 
 PASS_S: Final = 0.01
 FIRST_PASS_S: Final = 0.005  # the board's loop runs between two ticks of a host that starts at the same instant
 LATENCY_S: Final = 0.0015  # [J] USB serial, one way
 MONOSTABLE_S: Final = 0.2
 BOOT_S: Final = 0.3  # [J] reset to first pass
-HELD_S: Final = 0.05  # [J] how old a reading may get while the next is converted
 BUFFER_BYTES: Final = 16384  # what a line holds when nobody reads; more is lost
 
 
@@ -140,12 +139,11 @@ class SimulatedGuard:
         self.passes = 0
         self._random = Random(f"{seed}/guard/boot")
         self._cuffs = tuple(cuffs)
-        self._sensors = tuple(sensors)
+        self._conversions = Conversions(sensors)
+        self._channels = range(len(sensors))
         self._clock = clock
         self._start_ms = start_ms
         self._ms = float(start_ms)
-        self._b = [wire.NO_READING] * 2
-        self._b_at_s = [-1e9] * 2
         self._driven: tuple[int, int, int, int] | None = None  # what the pins were last set to
         self._last_pass_s = start_s
         self._next_pass_s = start_s + FIRST_PASS_S
@@ -201,9 +199,10 @@ class SimulatedGuard:
         data = self.to_guard.take(at_s)
         if data:
             guard.on_bytes(data, now_ms)
-        b = self._b
-        for channel, sensor in enumerate(self._sensors):
-            self._convert(channel, sensor, at_s)
+        conversions = self._conversions
+        b = conversions.dmmhg
+        for channel in self._channels:
+            conversions.convert(channel, at_s)
             if self.b_missing[channel]:
                 b[channel] = wire.NO_READING
         guard.tick(now_ms, b, not self.estop_open)
@@ -216,21 +215,6 @@ class SimulatedGuard:
         data = guard.take_bytes()
         if data and not self.unplugged:
             self.to_host.put(data, at_s)
-
-    def _convert(self, channel: int, sensor: Sensor, at_s: float) -> None:
-        """The conversion started a pass ago, in tenths of a mmHg; the next is started. While a slow one goes on the
-        last one stands, for HELD_S at most."""
-        try:
-            reading = sensor.read(at_s)
-            if reading is not None:
-                self._b[channel] = round(reading.pressure_mmhg * 10.0)
-                self._b_at_s[channel] = reading.at_s
-            elif not at_s - self._b_at_s[channel] < HELD_S:
-                self._b[channel] = wire.NO_READING
-        except SensorFault:
-            self._b[channel] = wire.NO_READING
-        with suppress(SensorFault):  # the read of the next pass will say so
-            sensor.start(at_s)
 
     def _drop_supply(self, now_s: float) -> None:
         """What happens without the guard's doing: the monostable lapses, the E-stop loop opens."""

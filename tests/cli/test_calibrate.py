@@ -78,8 +78,8 @@ def test_a_bench_that_is_being_served_is_left_alone(
         (["zero", "--cuff", "2"], 1, "bench b1 has no sensor A of cuff 2 in its file: name another"),
         (["calibrate", "--reference", "x" * 41], 2, "must be at most 40 characters"),
         (["calibrate", "--by", "a\nb"], 2, "must be at most 40 characters"),
-        (["zero", "--sensor", "A"], 4, "no guard of bench b1 is running here: start it"),
-        (["zero", "--sensor", "B"], 1, "nobody knows what the guard corrects its sensor B with"),
+        (["zero", "--sensor", "A"], 4, "no guard of bench b1 answers here: start it"),
+        (["zero", "--sensor", "B"], 4, "no guard of bench b1 answers here: start it"),
     ],
 )
 def test_what_is_refused(
@@ -97,6 +97,25 @@ def test_what_is_refused(
     assert not (folder / "state" / FILE).exists()
 
 
+def test_a_guard_that_was_killed_left_its_socket_and_does_not_answer(
+    folder: Path, runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(runtime / "b1.guard.sock"))
+    assert main(["zero", "--config", bench(folder, GPIO)]) == 4
+    assert "no guard of bench b1 answers here" in capsys.readouterr().err
+
+
+def test_a_guard_of_which_nobody_knows_what_it_corrects_with(
+    folder: Path, runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_UNIX) as guard:
+        guard.bind(str(runtime / "b1.guard.sock"))
+        guard.listen()
+        assert main(["zero", "--sensor", "B", "--config", bench(folder, GPIO)]) == 1
+    assert "nobody knows what the guard corrects its sensor B with" in capsys.readouterr().err
+
+
 def test_no_guard_is_exit_4_in_json_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = bench(folder, GPIO)
     (folder / "state").mkdir()
@@ -105,7 +124,7 @@ def test_no_guard_is_exit_4_in_json_too(folder: Path, capsys: pytest.CaptureFixt
     out, err = capsys.readouterr()
     said = json.loads(out)
     assert (said["ok"], said["verb"], said["sensors"]) == (False, "zero", [])
-    assert "no guard of bench b1 is running here" in said["text"]
+    assert "no guard of bench b1 answers here" in said["text"]
     assert said["text"] in err
 
 

@@ -23,6 +23,11 @@ FULL = {"type": "snapshot", "cuffs": [{"a_mmhg": 2.0, "b_mmhg": 120.0, **VENTED}
 HALF_KNOWN = {"type": "snapshot", "cuffs": [{"a_mmhg": 2.0, "b_mmhg": None, **VENTED}]}
 CLOSED = {"type": "snapshot", "cuffs": [{"a_mmhg": 2.0, "b_mmhg": 1.0, **VENTED, "vent_open": False}]}
 
+HUNG = (
+    "import socket, sys, time; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(9); "
+    "print('up', flush=True); time.sleep(60)"
+)
+
 
 def test_nothing_found_is_exit_3_and_says_what_a_person_can_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["safe"]) == 3
@@ -85,11 +90,7 @@ def test_what_is_not_seen_empty_is_not_safe(
 
 @pytest.mark.process
 def test_a_controller_that_does_not_answer_is_killed(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = (
-        "import socket, sys, time; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(9); "
-        "print('up', flush=True); time.sleep(60)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code, str(runtime / "b1.sock")], stdout=subprocess.PIPE) as hung:
+    with subprocess.Popen([sys.executable, "-c", HUNG, str(runtime / "b1.sock")], stdout=subprocess.PIPE) as hung:
         assert hung.stdout is not None
         assert hung.stdout.readline() == b"up\n"
         assert safe([runtime], empty_within_s=0.1) == 1
@@ -97,6 +98,24 @@ def test_a_controller_that_does_not_answer_is_killed(runtime: Path, capsys: pyte
     out = capsys.readouterr().out
     assert "stop: no answer" in out
     assert f"(process {hung.pid}) was killed; its lease lapses within 250 ms" in out
+
+
+@pytest.mark.process
+def test_a_controller_is_killed_and_nobody_says_that_a_guard_vents_where_none_answered(
+    runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(runtime / "b1.guard.sock"))
+    with subprocess.Popen([sys.executable, "-c", HUNG, str(runtime / "b1.sock")], stdout=subprocess.PIPE) as hung:
+        assert hung.stdout is not None
+        assert hung.stdout.readline() == b"up\n"
+        assert safe([runtime], empty_within_s=0.1) == 1
+        assert hung.wait(5) == -9
+    out = capsys.readouterr().out
+    assert f"(process {hung.pid}) was killed; no guard of this bench answered, so that none vents it" in out
+    assert "b1: its guard left no list of lines, so none was driven low here" in out
+    assert "lapses" not in out
+    assert "NOT confirmed vented: b1" in out
 
 
 class GuardAt:

@@ -100,7 +100,8 @@ def test_tick_late(gap_s: float, late: bool, rig: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gap_ms", "said"), [(100.04, "100.04"), (100.0004, "100.0004"), (100.1, "100.1"), (250.0, "250.0"), (-62.5, "-62.5")]
+    ("gap_ms", "said"),
+    [(100.04, "100.04"), (100.0004, "100.0004"), (100.1, "100.1"), (250.0, "250.0"), (-62.5, "-62.5")],
 )
 def test_a_gap_is_never_said_to_be_the_limit_that_it_passed(gap_ms: float, said: str, rig: Any) -> None:
     whole(rig, Phase.RESTING)

@@ -115,6 +115,27 @@ def test_a_conversion_is_read_once_never_an_old_number() -> None:
         sensor.read(1.02)
 
 
+@pytest.mark.parametrize("after_s", [0.0, 0.001, 0.0049])
+def test_a_read_within_five_milliseconds_has_nothing_yet_and_asks_nobody(after_s: float) -> None:
+    """A tick on time behind a late one: the device would say that it is busy, and lose another command."""
+    bus = ScriptedBus()
+    sensor = after_start(bus)
+    bus.error = 110
+    assert sensor.read(1.0 + after_s) is None
+    sensor.start(1.0 + after_s)
+    bus.error = None
+    reading = sensor.read(1.01)
+    assert reading is not None
+    assert reading.at_s == 1.0, "of the conversion that was under way"
+
+
+@pytest.mark.parametrize("at_s", [1.006, 0.5, float("nan")])
+def test_a_device_that_is_busy_at_another_time_is_at_fault(at_s: float) -> None:
+    """Longer than it may take; or by a clock that says nothing."""
+    with pytest.raises(SensorFault, match="still converting"):
+        after_start(ScriptedBus("60 5D DC 6F" + TEMPERATURE_25_C)).read(at_s)
+
+
 @pytest.mark.parametrize("transfer", ["start", "read"])
 def test_a_failed_transfer_leaves_nothing_to_read(transfer: str) -> None:
     bus = ScriptedBus()

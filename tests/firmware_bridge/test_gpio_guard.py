@@ -252,6 +252,79 @@ def test_a_late_pass_trips(room: Room) -> None:
     assert room.server.missed == 14
 
 
+# --- what its log says of a trip -------------------------------------------------------------------------------------
+
+
+def _late(room: Room) -> None:
+    room.now_s += 0.15
+
+
+def _full(room: Room) -> None:
+    room.sensor.mmhg = 201.0
+
+
+def _lost(room: Room) -> None:
+    room.sensor.mmhg = 100.0
+    room.go()
+    room.sensor.fault = "gone"
+    room.go(0.1)
+
+
+def _pressed(room: Room) -> None:
+    room.lines.loop_whole = False
+
+
+def _asked(room: Room) -> None:
+    room.talker().send(wire.trip(1))
+
+
+@pytest.mark.parametrize(
+    ("happens", "said"),
+    [
+        (_late, "tripped, vented: pass_late, 160.0 ms between two passes, the limit is 100 ms"),
+        (_full, "tripped, vented: ceiling, cuff 1: B at 201.0 mmHg, the limit is 200.0 mmHg"),
+        (_lost, "tripped, vented: sensor_lost, cuff 1"),
+        (_pressed, "tripped, vented: estop"),
+        (_asked, "tripped, vented: host_trip (by another connection than the host's)"),
+    ],
+)
+def test_a_trip_is_in_the_log_once_with_its_figure(
+    happens: Callable[[Room], None], said: str, room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    room.host()
+    happens(room)
+    room.go(0.05)
+    assert room.board.guard.state == wire.TRIPPED
+    told = [one for one in caplog.records if "tripped" in one.message]
+    assert [(one.levelname, one.message) for one in told] == [("WARNING", said)]
+
+
+def test_a_bus_that_holds_a_pass_up_is_in_the_log_with_how_long(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    room.host()
+    whole = room.sensor.read
+
+    def held_up(now_s: float) -> Reading | None:
+        room.now_s += 0.2
+        return whole(now_s)
+
+    room.sensor.read = held_up  # type: ignore[method-assign]
+    room.go()
+    assert "tripped, vented: pass_late, 210.0 ms between two passes" in caplog.text
+
+
+def test_another_trip_after_a_reset_is_in_the_log_too(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    host = room.host(pumping=False)
+    room.go(0.3)
+    host.heard()
+    host.send(wire.reset(host.seq(), BOOT_ID, host.quote_ms, 0))
+    room.go()
+    assert room.board.guard.state == wire.VENTED
+    room.lines.loop_whole = False
+    room.go()
+    told = [one.message for one in caplog.records if "tripped" in one.message]
+    assert told == ["tripped, vented: lease_expired", "tripped, vented: estop"]
+
+
 @pytest.mark.parametrize("late_s", [0.004, 0.008, 0.0099])
 def test_a_pass_on_time_behind_a_late_one_leaves_a_conversion_its_time(room: Room, late_s: float) -> None:
     room.go()

@@ -181,11 +181,12 @@ def test_the_real_driver_reads_the_pressure_through_it(served: Served) -> None:
     sensor = Abp2(served.bus())
     served.world.buses[3].devices[0x28].stuck_mmhg = 123.0  # type: ignore[attr-defined]
     sensor.start(0.0)
+    assert sensor.read(0.0) is None
     with pytest.raises(SensorFault, match="0x60"):
-        sensor.read(0.0)  # at once: it still converts
+        sensor.read(0.01)  # for the world it is still at once, and it still converts
     sensor.start(0.0)
     served.now_s += 0.01
-    reading = sensor.read(0.0)
+    reading = sensor.read(0.01)
     assert reading is not None
     assert reading.pressure_mmhg == pytest.approx(123.0, abs=0.01)
 

@@ -126,7 +126,10 @@ def test_without_mpremote_nothing_is_begun(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     assert main(["flash", "--port", str(pico.port)]) == 1
-    assert said(capsys) == "manchet: mpremote is not installed: pip install -e '.[flash]' in the checkout, or `make install GUARD=pico`"
+    assert (
+        said(capsys)
+        == "manchet: mpremote is not installed: pip install -e '.[flash]' in the checkout, or `make install GUARD=pico`"
+    )
     assert not pico.in_console
 
 
