@@ -85,7 +85,7 @@ def judged(s: SessionState, before: SelfTest, finding: Finding | None, now_s: fl
     if s.phase is not TESTING:
         if finding is not None:
             s.test = before
-        elif s.test is not None:
+        else:
             _tell_rows(s, before.proofs, now_s)
         broken_off(s, finding, now_s)
         return
