@@ -6,6 +6,7 @@ Real drivers, wire, link and guard on simulated buses; the pressure is the test'
 from __future__ import annotations
 
 import errno
+import socket
 import tempfile
 from collections.abc import Callable
 from datetime import date
@@ -437,10 +438,17 @@ def test_which_sensors_are_meant() -> None:
         chosen(settings, 2, None)
 
 
-def test_no_b_is_calibrated_where_nobody_knows_what_the_guard_does_with_it(tmp_path: Path) -> None:
+def test_no_b_is_calibrated_where_nobody_knows_what_the_guard_does_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_bench()
-    with pytest.raises(NotDone, match=r"nobody knows what the guard corrects its sensor B with.*restart the guard"):
-        open_gauges(settings, tmp_path, fitted(settings))
+    with tempfile.TemporaryDirectory(prefix="mz") as name, socket.socket(socket.AF_UNIX) as guard:
+        folder = Path(name)
+        monkeypatch.setattr("controller.gauges.runtime_folders", lambda: [folder])
+        with pytest.raises(GuardSilent, match="no guard of bench b1 answers here"):  # said first
+            open_gauges(settings, folder, fitted(settings))
+        guard.bind(str(folder / "b1.guard.sock"))
+        guard.listen()
+        with pytest.raises(NotDone, match=r"nobody knows what the guard corrects its sensor B with.*restart the guard"):
+            open_gauges(settings, folder, fitted(settings))
 
 
 def test_a_window_without_readings_is_not_still() -> None:
