@@ -96,6 +96,10 @@ def bench(wired_of: Callable[..., Any], room: Path) -> Iterator[Any]:
     text = wired.config.read_text()
     text = re.sub(r"(?ms)^\[guard\].*?(?=^\[\[cuffs\]\])", "", text)
     text = re.sub(r"(?m)^lines = .*$", "", text)
+    text = text.replace(
+        'sensor_b = { kind = "abp2", bus = 3,', 'sensor_b = { kind = "abp2", bus = 0,'
+    )  # the board's own
+    assert "bus = 0" in text
     wired.config.write_text(f'{text}\n[guard]\nkind = "pico"\n[guard.pico]\nport = "{pico.port}"\n')
     pico.plug()
     wires.start()
