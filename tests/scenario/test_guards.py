@@ -19,7 +19,7 @@ OTHERWISE = {"guard_hung"}
 def lived(guard: str, fault: str = "", cuffs: int = 1, seed: int = 1) -> dict[str, Any]:
     faults = (parse(fault, cuffs),) if fault else ()
     result = run_scenario(Scenario(SHORT, cuffs=cuffs, seed=seed, faults=faults, guard=guard))
-    return {key: value for key, value in result.items() if key not in ("wall_s", "x_real_time")}
+    return {key: value for key, value in result.items() if key not in ("wall_s", "x_real_time", "guard")}
 
 
 @pytest.mark.parametrize(("cuffs", "seed"), [(1, 1), (1, 2), (2, 3)])
