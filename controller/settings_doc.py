@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from inspect import cleandoc  # from 3.13 on the compiler does it
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,7 +70,7 @@ def _tables(kind: inspect.Type, where: str) -> list[str]:
     """One Markdown table for this struct, then one for each struct in it."""
     struct = bare(kind)
     assert isinstance(struct, inspect.StructType)
-    head = f"### `{where}`\n\n{(struct.cls.__doc__ or '').strip()}\n\n" if where else ""
+    head = f"### `{where}`\n\n{cleandoc(struct.cls.__doc__ or '')}\n\n" if where else ""
     rows = ["| key | what it takes | default | meaning |", "|---|---|---|---|"]
     inner: list[str] = []
     for field in struct.fields:
