@@ -61,6 +61,7 @@ def test_the_default_bench_passes(limb: Limb, lop_mmhg: float, cuffs: int, presc
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("plant", CORNERS, ids=str)
 def test_every_corner_of_the_plants_passes(plant: tuple[float, float, float]) -> None:
     passes(bench(plant=dict(zip(("volume_ml", "pump_l_min", "vent_tau_s"), plant, strict=True))))
@@ -75,6 +76,7 @@ def test_every_plant_passes(plant: tuple[float, float, float], limb: Limb) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "plant",
     [

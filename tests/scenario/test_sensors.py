@@ -92,6 +92,7 @@ def test_another_sensor_b_makes_no_other_session(kind: SensorKind, with_abp2: di
 
 
 @pytest.mark.slow
+@pytest.mark.sweep
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("plant", [{"sensor_noise_mmhg": 0.0, "leak_mmhg_per_min": 0.0}, {"sensor_noise_mmhg": 1.0}])
 def test_no_rule_fires_with_any_sensor_noise_free_or_not(kind: SensorKind, plant: dict[str, float]) -> None:
