@@ -26,6 +26,7 @@ class Disk:
 
     def __init__(self, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = False
+        self.fails: Exception | None = None  # with something that nobody foresaw
         self.hung = threading.Event()
         self.hung.set()
         self._store = journal.store
@@ -35,6 +36,8 @@ class Disk:
         assert self.hung.wait(20.0)
         if self.full:
             raise sqlite3.OperationalError("database or disk is full")
+        if self.fails is not None:
+            raise self.fails
         return self._store(*arguments, **named)
 
 
@@ -168,6 +171,25 @@ def test_hung_disk_holds_up_nobody(
     disk.hung.set()
     thread._thread.join(20.0)
     assert not thread._thread.is_alive()
+
+
+@pytest.mark.process
+def test_the_thread_outlives_what_nobody_foresaw(
+    thread: JournalThread, journal: Journal, happened: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(journal, monkeypatch)
+    disk.fails = MemoryError("no room")
+    thread.event(happened(1))
+    assert not thread.flush(10.0), "said to be stored, and is not"
+    assert conditions(thread) == ["journal_failed"]
+    (notice,) = thread.notices()
+    assert (notice.value, notice.detail) == (1, "MemoryError: no room")
+    thread.event(happened(2))  # and the tick is told nothing else than that it stands
+    disk.fails = None
+    assert thread.flush(10.0)
+    assert conditions(thread) == []
+    assert thread.next_event() is not None
+    assert journal.last_seq == 2, "both, and none of them twice"
 
 
 # --- whole -----------------------------------------------------------------------------------------------------------
