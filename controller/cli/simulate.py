@@ -66,15 +66,12 @@ def simulate(
     from ..prescription.prescribe import Refused as NotPrescribed
     from ..scenario.faults import parse
     from ..scenario.run import Scenario, run_scenario
-    from ..simulation import plant_of
 
-    pairs = [_pair(one) for one in plant]
-    given = {key: parse_number(f"--plant {key}", text, -1e6, 1e6) for key, text in pairs}
+    given = dict(_plant(one) for one in plant)
     try:
-        plant_of(Limb(limb), given)
         faults = tuple(parse(one, cuffs, cast("SensorKind", sensor)) for one in fault)
     except ValueError as error:
-        raise Refused(str(error) if str(error).startswith("--") else f"--plant {error}") from None
+        raise Refused(str(error)) from None
     scenario = Scenario(
         named(protocol or UNPRESCRIBED, protocols), lop, percent_lop, Limb(limb), cuffs, seed, regulator == "on", given,
         faults, cast("SensorKind", sensor), trace=trace, guard=guard,
@@ -112,11 +109,16 @@ def _selftest(scenario: Scenario, prescribed: bool, as_json: bool) -> int:
     return DONE
 
 
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, number_text = text.partition("=")
+def _plant(text: str) -> tuple[str, float]:
+    from firmware_bridge.simulated.plant import PLANT_KEYS
+
+    name, equals, number_text = text.partition("=")
     if not equals:
         raise Refused(f"--plant = {text}: must be KEY=VALUE, with a key of --list-plant")
-    return key, number_text
+    key = PLANT_KEYS.get(name)
+    if key is None:
+        raise Refused(f"--plant {name} = {number_text}: must be one of {', '.join(PLANT_KEYS)}")
+    return name, parse_number(f"--plant {name}", number_text, key.low, key.high, key.unit)
 
 
 def _list_faults() -> int:
