@@ -22,7 +22,7 @@ help:
 	@echo 'make docs      write the generated documents anew'
 	@echo 'make pictures  draw the pictures of the documents anew'
 	@echo 'make bench     timing on this machine, about a minute'
-	@echo 'make kill-test 200 ways for a controller or a guard to die, each timed to vented'
+	@echo 'make kill-test 200 deaths of controller, guard, bus and supply with each guard, timed to vented: half an hour'
 	@echo 'make soak      an hour of sessions on busy cores, in which nothing may trip'
 	@echo 'make install   on a Pi, as root (GUARD=pico for a Pico): user, units, program; make uninstall takes it back'
 	@echo 'make clean     remove the environment and what tools left'
@@ -44,8 +44,8 @@ test: $(STAMP)
 sweep: $(STAMP)
 	$(PYTEST) -m sweep tests
 
-# Each way in which guard, controller, buses and supply can die, under pressure, in real time: about 15 minutes, on a
-# machine that does nothing else. Prints how long each took until pump and coils were off.
+# Each way in which guard, controller, buses and supply can die, under pressure, in real time, with each of the two
+# guards: half an hour for 200 deaths each, on a machine that does nothing else. Prints how long until all was off.
 KILLS ?= 200
 kill-test: $(STAMP)
 	MANCHET_KILLS=$(KILLS) $(BIN)/python -m pytest -q --no-header -n 0 -k round_and_round tests/process/test_guard_process.py tests/process/test_pico_process.py

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from math import inf, isnan, nan
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+import session_bench as bench
 from controller.core import asking
 from controller.core.limits import Limits
 from controller.core.model import VENT, Ask, AskKind, GuardState, Limb, Mode, Phase, Seen, Side, Verb
-
-
-def _load(name: str) -> Any:
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-bench = _load("session_bench")
-Stand, prescription, timeline = bench.Stand, bench.prescription, bench.timeline
+from session_bench import Stand, prescription, timeline
 
 
 def asked(stand: Any) -> tuple[Ask, ...]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from importlib.util import module_from_spec, spec_from_file_location
 from math import nan
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+import session_bench as bench
 from controller.core import commands, session
 from controller.core.commands import Bench, obey
 from controller.core.limits import Limits
@@ -30,21 +28,7 @@ from controller.core.model import (
     StepKind,
     Verb,
 )
-
-
-def _load(name: str) -> Any:
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-bench = _load("session_bench")
-Stand, prescription, screening, timeline = bench.Stand, bench.prescription, bench.screening, bench.timeline
-work, rest, hold, off = bench.work, bench.rest, bench.hold, bench.off
+from session_bench import Stand, hold, off, prescription, rest, screening, timeline, work
 
 UNDER_WAY = (
     Phase.INFLATING,

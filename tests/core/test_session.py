@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
 from math import nan
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+import session_bench as bench
 from controller.core import session
 from controller.core.limb import LimbClock
 from controller.core.limits import Limits
@@ -31,22 +29,8 @@ from controller.core.model import (
     Verb,
 )
 from controller.core.phases import Event
+from session_bench import TICK_S, Stand, hold, off, prescription, rest, timeline, work
 
-
-def _load(name: str) -> Any:
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-bench = _load("session_bench")
-Stand, prescription, timeline = bench.Stand, bench.prescription, bench.timeline
-work, rest, hold, off = bench.work, bench.rest, bench.hold, bench.off
-TICK_S = bench.TICK_S
 LEFT_LEG = ("A1", Limb.LEG, Side.LEFT)
 NEAR_S = 0.3  # of an inflation or a release, whose length is the idealised cuff's
 

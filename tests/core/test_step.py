@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 from math import inf, nan
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import session_bench as bench
 from controller.core import step as core
 from controller.core.limb import LimbClock
 from controller.core.limits import Limits
@@ -37,22 +35,8 @@ from controller.core.model import (
     Side,
     Verb,
 )
+from session_bench import MAY_PRESS, TICK_S, Stand, prescription, screening, timeline, work
 
-
-def _load(name: str) -> Any:
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-bench = _load("session_bench")
-Stand, prescription, screening, timeline = bench.Stand, bench.prescription, bench.screening, bench.timeline
-work, rest, hold, off = bench.work, bench.rest, bench.hold, bench.off
-TICK_S, MAY_PRESS = bench.TICK_S, bench.MAY_PRESS
 EMPTY_PHASES = (Phase.IDLE, Phase.READY, Phase.RESTING, Phase.MOVING, Phase.PAUSED)
 
 

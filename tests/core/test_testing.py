@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from math import isnan, nan
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+import session_bench as bench
 from controller.core import testing
 from controller.core.limb import LimbClock
 from controller.core.limits import SELFTEST_VALID_S, Limits
 from controller.core.model import VENTED, Arm, EventKind, Finding, GuardOrder, GuardState, Limb, Phase, Side, Verb
 from controller.core.selftest import Stage
+from session_bench import Stand, prescription, screening
 
-
-def _load(name: str) -> Any:
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-bench = _load("session_bench")
-Stand, prescription, screening = bench.Stand, bench.prescription, bench.screening
 OURS = (EventKind.SELFTEST_ROW, EventKind.SELFTEST_ENDED)
 
 

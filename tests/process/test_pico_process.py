@@ -13,13 +13,13 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from firmware_bridge.simulated.world_client import Wire
+from pico_board import Pico, needed_micropython
 
 pytestmark = pytest.mark.process
 
@@ -39,20 +39,10 @@ WIRED = {"2": 12, "3": 13, "6": 16, "7": 17, "14": 26}  # the board's GPIO → w
 B_BUS, B_ADDRESS = 3, 0x28
 
 
-def _harness() -> Any:
-    """The board on a desk, of the folder beside."""
-    spec = spec_from_file_location("pico_harness", Path(__file__).parents[1] / "pico" / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 class Wires(threading.Thread):
     """Between a board and a world: its lines, its sensor B, the stop loop."""
 
-    def __init__(self, pico: Any, world: Path) -> None:
+    def __init__(self, pico: Pico, world: Path) -> None:
         super().__init__(daemon=True)
         self.over = threading.Event()
         self._pico = pico
@@ -85,10 +75,9 @@ class Wires(threading.Thread):
 @pytest.fixture
 def bench(wired_of: Callable[..., Any], room: Path) -> Iterator[Any]:
     """A bench that answers, on a board."""
-    harness = _harness()
-    harness.needed_micropython()
+    needed_micropython()
     (room / "board").mkdir()
-    pico = harness.Pico(room / "board")
+    pico = Pico(room / "board")
     wired = wired_of()
     wired.pico = pico
     wired.start_world()

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -168,23 +168,6 @@ def test_garbage_at_the_socket_changes_nothing(bench: Any) -> None:
 
 
 # --- signals under pressure ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def full_backlog() -> Iterator[int]:
-    """A listener that takes no more connections: a connect to it gets no answer at all."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        waiting = []
-        for _ in range(4):
-            one = socket.socket()
-            one.setblocking(False)
-            one.connect_ex(listener.getsockname())
-            waiting.append(one)
-        yield listener.getsockname()[1]
-        for one in waiting:
-            one.close()
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import socket
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from math import nan
 from pathlib import Path
@@ -20,57 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from controller.core.model import Alarm, CuffSnapshot, EventKind, Happened, Phase, Snapshot
 from controller.messages import Origin
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Mosquitto:
-    """One broker process; what it is told to keep survives its end."""
-
-    def __init__(self, binary: str, folder: Path) -> None:
-        self.port = free_port()
-        self._binary = binary
-        self._conf = folder / "mosquitto.conf"
-        self._conf.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
-            f"persistence_location {folder}/\nautosave_on_changes true\nautosave_interval 1\n"
-            "max_inflight_messages 0\nmax_queued_messages 0\nset_tcp_nodelay true\nlog_type error\nuser root\n"
-        )
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            [self._binary, "-c", str(self._conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline_s = time.monotonic() + 10.0
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1.0).close()
-            except OSError:
-                assert time.monotonic() < deadline_s, "mosquitto did not come up within 10 s"
-                time.sleep(0.01)
-            else:
-                return
-
-    def signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def end(self) -> None:
-        """In order: what it was told is saved."""
-        assert self._process is not None
-        self._process.terminate()
-        self._process.wait(10.0)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+from real_broker import Mosquitto, needed
 
 
 class Listener:
@@ -105,13 +49,7 @@ class Listener:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    binary = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-    if binary is None:
-        message = "mosquitto is not installed: this test needs the real broker (apt-get install mosquitto)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    running = Mosquitto(binary, tmp_path)
+    running = Mosquitto(needed("mosquitto"), tmp_path)
     running.start()
     yield running
     running.kill()

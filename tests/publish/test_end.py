@@ -42,23 +42,6 @@ class NoEvents:
 
 
 @pytest.fixture
-def full_backlog() -> Iterator[int]:
-    """A listener that takes no more connections: a connect to it gets no answer at all."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        waiting = []
-        for _ in range(4):
-            one = socket.socket()
-            one.setblocking(False)
-            one.connect_ex(listener.getsockname())
-            waiting.append(one)
-        yield listener.getsockname()[1]
-        for one in waiting:
-            one.close()
-
-
-@pytest.fixture
 def deaf() -> Iterator[int]:
     """A listener that takes the connection and never says a word."""
     with socket.socket() as listener:
