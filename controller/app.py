@@ -50,7 +50,7 @@ from .publish.compose import Outbox
 from .record.journal import Journal, JournalVersionError, Recalled
 from .record.report import SessionReport
 from .record.writer import JournalThread
-from .settings import PanelSettings, Settings, load, read_password
+from .settings import PanelSettings, Settings, load, read_certificates, read_password
 from .simulation import Patient, SimulatedBench, plant_of, simulated_bench
 from .tomlfile import BadInput
 from .wires import WiredBench, wired_bench
@@ -357,7 +357,7 @@ def _publisher(settings: Settings, origin: Origin, outbox: Outbox, speed: float)
         return Unpublished()
     from .publish.mqtt import Broker, Publisher
 
-    broker = Broker(mqtt.host, mqtt.port, mqtt.username, read_password(mqtt), mqtt.tls_ca)
+    broker = Broker(mqtt.host, mqtt.port, mqtt.username, read_password(mqtt), read_certificates(mqtt))
     return Publisher(broker, origin, outbox, speed)
 
 

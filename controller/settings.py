@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from msgspec import Meta, Struct, structs
 
@@ -17,6 +17,9 @@ from controller.core import limits as hard
 from controller.core.model import Limb
 from controller.core.regulator import RegulatorSettings
 from controller.tomlfile import MISSING, BadInput, convert, read, read_text
+
+if TYPE_CHECKING:
+    import ssl
 
 Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,253}\Z", extra={"must": "a host name or an address"})]
 FilePath = Annotated[str, Meta(min_length=1, max_length=4096, extra={"must": "the path of a file"})]
@@ -384,3 +387,22 @@ def read_password(mqtt: MqttSettings) -> str | None:
     if not lines or not lines[0].strip():
         raise BadInput(mqtt.password_file, "", MISSING, "a file whose first line is the password")
     return lines[0].strip()
+
+
+def read_certificates(mqtt: MqttSettings) -> ssl.SSLContext | None:
+    """What the broker's certificate is checked with, None without TLS. Read once, at the start: a connection is tried
+    again and again beside the tick, and a file that is gone by then must not matter. Raises BadInput."""
+    if mqtt.tls_ca is None:
+        return None
+    import ssl  # a bench without TLS has no need of it
+
+    # Certificate and name are checked. Not `create_default_context`: from Python 3.13 on that refuses the certificates
+    # of many a clinic's own authority for what they leave out, and would break a bench by an update.
+    checks = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        checks.load_verify_locations(cafile=mqtt.tls_ca)
+    except ssl.SSLError:
+        raise BadInput(mqtt.tls_ca, "", MISSING, "a file of certificates in PEM (it holds none)") from None
+    except OSError as error:
+        raise BadInput(mqtt.tls_ca, "", MISSING, f"a file that can be read ({error.strerror})") from None
+    return checks

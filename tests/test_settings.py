@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from controller import settings_doc
 from controller.core.limits import DEFAULT_LIMITS
 from controller.core.regulator import RegulatorSettings
-from controller.settings import LimitsTable, MqttSettings, Settings, load, read_password
+from controller.settings import LimitsTable, MqttSettings, Settings, load, read_certificates, read_password
 from controller.tomlfile import BadInput, convert
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -230,6 +230,20 @@ def test_password_file_missing_or_empty_is_one_line(tmp_path: Path) -> None:
     for path, must in ((missing, "a file that exists"), (empty, "a file whose first line is the password")):
         with pytest.raises(BadInput) as caught:
             read_password(MqttSettings(username="b", password_file=str(path)))
+        assert str(caught.value) == f"{path}: must be {must}"
+
+
+def test_certificates_missing_or_none_is_one_line(tmp_path: Path) -> None:
+    assert read_certificates(MqttSettings()) is None
+    missing, other = tmp_path / "none", tmp_path / "other"
+    other.write_text("a shopping list", encoding="utf-8")
+    for path, must in (
+        (missing, "a file that can be read (No such file or directory)"),
+        (tmp_path, "a file that can be read (Is a directory)"),
+        (other, "a file of certificates in PEM (it holds none)"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            read_certificates(MqttSettings(tls_ca=str(path)))
         assert str(caught.value) == f"{path}: must be {must}"
 
 

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import random
 import socket
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -49,13 +50,13 @@ _silent: Final = logging.Logger("paho", logging.CRITICAL)  # the library says no
 
 @value
 class Broker:
-    """Where to publish. `tls_ca` is a file of certificates; given, TLS is used."""
+    """Where to publish. `tls` is what the broker's certificate is checked with; given, TLS is used."""
 
     host: str
     port: int = 1883
     username: str | None = None
     password: str | None = None
-    tls_ca: str | None = None
+    tls: ssl.SSLContext | None = None
 
 
 class Publisher:
@@ -67,6 +68,8 @@ class Publisher:
 
     def __init__(self, broker: Broker, origin: Origin, outbox: Outbox, speed: float = 1.0) -> None:
         self._broker = broker
+        if broker.tls is not None:
+            broker.tls.sslsocket_class = _Handshaking
         self._origin = origin
         self._outbox = outbox
         self._speed = speed
@@ -204,7 +207,7 @@ class Publisher:
             identifier=f"manchet-{origin.bench_id}-{origin.boot_id}",
             username=broker.username,
             password=broker.password,
-            tls_params=None if broker.tls_ca is None else aiomqtt.TLSParameters(ca_certs=broker.tls_ca),
+            tls_context=broker.tls,
             will=last_will,
             keepalive=KEEPALIVE_S,
             timeout=ACCEPT_TIMEOUT_S * self._speed,
@@ -299,6 +302,18 @@ class _Client(aiomqtt.Client):
         except Exception as error:
             if not self._disconnected.done():
                 self._disconnected.set_exception(error)
+
+
+class _Handshaking(ssl.SSLSocket):
+    """A socket that is closed when its handshake fails. The library leaves it open then, attempt after attempt, and the
+    loop's `select` takes no descriptor above 1023."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
 
 
 async def _watch(client: aiomqtt.Client) -> None:

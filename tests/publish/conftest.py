@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from controller.core.model import Alarm, CuffSnapshot, EventKind, Happened, Phase, Snapshot
 from controller.messages import Origin
+from controller.publish import mqtt
 from real_broker import Mosquitto, needed
 
 
@@ -45,6 +46,12 @@ class Listener:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+
+@pytest.fixture
+def soon_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notice after 1 s instead of 5, for the tests' time."""
+    monkeypatch.setattr(mqtt, "LOST_AFTER_S", 1.0)
 
 
 @pytest.fixture

@@ -5,100 +5,29 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from controller.clock import real_loop, scaled_loop
+from controller.clock import scaled_loop
 from controller.core.model import Happened, Phase, Snapshot
-from controller.messages import Info, Origin, Versions
-from controller.publish import mqtt
-from controller.publish.mqtt import Broker, Publisher
+from controller.messages import Origin
+from controller.publish.mqtt import Broker
 from controller.record.journal import Journal
 from controller.record.writer import JournalThread
+from publishing_bench import Bench, real, until
 
-pytestmark = [pytest.mark.broker, pytest.mark.process]
-
-
-def real(main: Coroutine[Any, Any, Any]) -> Any:
-    """On the loop that serves a bench: its `select` forgives no socket that was closed under it."""
-    with asyncio.Runner(loop_factory=real_loop) as runner:
-        return runner.run(main)
+pytestmark = [pytest.mark.broker, pytest.mark.process, pytest.mark.usefixtures("soon_lost")]
 
 
 BACK_WITHIN_S = 2.0
 
 
-async def until(true: Callable[[], object], within_s: float, what: str) -> float:
-    """Wait for a condition; how long it took, or a failure that says what did not come."""
-    began_s = time.monotonic()
-    while not true():
-        assert time.monotonic() - began_s < within_s, f"{what}: not within {within_s:g} s"
-        await asyncio.sleep(0.005)
-    return time.monotonic() - began_s
-
-
-class Bench:
-    """A journal, a publisher, and something that ticks."""
-
-    def __init__(
-        self, port: int, origin: Origin, path: Path, snapshot: Callable[..., Snapshot], speed: float = 1.0
-    ) -> None:
-        self.journal = JournalThread(Journal(path, origin), origin.wall_s)
-        self.publisher = Publisher(Broker("127.0.0.1", port), origin, self.journal, speed)
-        self.recorded = 0
-        self.latest_s = 0.0  # how late a tick came, at most
-        self._snapshot = snapshot
-        self._info = Info(
-            **origin.envelope("info", 0.0),
-            versions=Versions(manchet="0", python="3", wire=1),
-            cuffs=1,
-            sensors=(),
-            guard="none",
-            config_sha256="",
-        )
-
-    def record(self, happened: Callable[[int], Happened], count: int = 1) -> None:
-        for _ in range(count):
-            self.recorded += 1
-            self.journal.event(happened(self.recorded))
-
-    async def tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        due_s = loop.time()
-        while True:
-            now_s = loop.time()
-            self.latest_s = max(self.latest_s, now_s - due_s)
-            self.publisher.offer(self._snapshot(now_s))
-            due_s += 0.01
-            await asyncio.sleep(max(0.0, due_s - loop.time()))
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        self.publisher.publish(self._info)
-        async with asyncio.TaskGroup() as group:
-            ticking = group.create_task(self.tick())
-            publishing = group.create_task(self.publisher.run())
-            try:
-                yield publishing
-            finally:
-                ticking.cancel()
-                publishing.cancel()
-        self.journal.close(5.0)
-
-
-@pytest.fixture(autouse=True)
-def soon_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The notice after 1 s instead of 5, for the tests' time."""
-    monkeypatch.setattr(mqtt, "LOST_AFTER_S", 1.0)
-
-
 @pytest.fixture
 def bench(broker: Any, origin: Origin, tmp_path: Path, snapshot: Callable[..., Snapshot]) -> Bench:
-    return Bench(broker.port, origin, tmp_path / "journal.db", snapshot)
+    return Bench(Broker("127.0.0.1", broker.port), origin, tmp_path / "journal.db", snapshot)
 
 
 def test_killed_bench_is_lost(listen: Any, bench: Bench) -> None:
@@ -226,7 +155,7 @@ def test_cursor_survives_the_process(
         journal.event(happened(21))
         assert journal.flush(5.0)
         assert journal.close(5.0)
-        second = Bench(broker.port, origin, tmp_path / "journal.db", snapshot)
+        second = Bench(Broker("127.0.0.1", broker.port), origin, tmp_path / "journal.db", snapshot)
         async with second.running():
             await until(lambda: len(listener.events()) == 21, 5.0, "the 21st event")
         assert [event["seq"] for event in listener.of("event")] == list(range(1, 22))
@@ -252,7 +181,7 @@ def test_at_twenty_times_real_time(
 ) -> None:
     """The loop's seconds are short, the network's are not: nothing times out early, and it is back as soon."""
     speed = 20.0
-    bench = Bench(broker.port, origin, tmp_path / "journal.db", snapshot, speed)
+    bench = Bench(Broker("127.0.0.1", broker.port), origin, tmp_path / "journal.db", snapshot, speed)
 
     async def run() -> None:
         listener = listen()

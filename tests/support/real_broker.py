@@ -18,7 +18,7 @@ WITHIN_S = 30.0  # for what takes a second: the machine may be busy
 def needed(program: str) -> str:
     found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if found is None:
-        message = f"{program} is not installed: this test needs it (apt-get install mosquitto mosquitto-clients)"
+        message = f"{program} is not installed: apt-get install mosquitto mosquitto-clients openssl"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
@@ -32,14 +32,14 @@ def free_port() -> int:
 
 
 class Mosquitto:
-    """One broker process; what it is told to keep survives its end."""
+    """One broker process; what it is told to keep survives its end. `listener`: further lines on how it listens."""
 
-    def __init__(self, binary: str, folder: Path) -> None:
+    def __init__(self, binary: str, folder: Path, listener: str = "") -> None:
         self.port = free_port()
         self._binary = binary
         self._conf = folder / "mosquitto.conf"
         self._conf.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
+            f"listener {self.port} 127.0.0.1\n{listener}allow_anonymous true\npersistence true\n"
             f"persistence_location {folder}/\nautosave_on_changes true\nautosave_interval 1\n"
             "max_inflight_messages 0\nmax_queued_messages 0\nset_tcp_nodelay true\nlog_type error\nuser root\n"
         )
