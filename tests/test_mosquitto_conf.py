@@ -9,13 +9,17 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
+
+from controller.messages import Origin
+from controller.publish import mqtt as publisher
+from publishing_bench import Bench, real, repetition, until
 
 CONFIG = Path(__file__).resolve().parents[1] / "config/mosquitto"
 WAIT_S = 5.0
@@ -172,3 +176,52 @@ def test_a_bench_reads_nothing(account: type[Account]) -> None:
     assert dashboard.waits_for("manchet/v1/b2/alarms")  # by now it has been delivered to whoever may read it
     assert bench.publish("manchet/v1/b1/alarms").value < 0x80  # a round trip of the bench's own connection
     assert bench.received == []
+
+
+# --- our own publisher with an account -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bench(port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Bench]:
+    """The bench b1, which says so with this password."""
+    monkeypatch.setattr(publisher, "LOST_AFTER_S", 1.0)
+    origin = Origin("b1", "b00t", lambda: 1_700_000_000.0, lambda: True)
+
+    def with_password(password: str) -> Bench:
+        broker = publisher.Broker("127.0.0.1", port, "b1", password)
+        return Bench(broker, origin, tmp_path / "journal.db")
+
+    return with_password
+
+
+def test_a_bench_publishes_with_its_account(bench: Callable[[str], Bench], account: type[Account]) -> None:
+    dashboard = account("dashboard")
+    dashboard.subscribe("manchet/#")
+    one = bench("b1-secret")
+
+    async def run() -> None:
+        async with one.running():
+            one.record(repetition, 5)
+            await until(lambda: one.journal._acknowledged == 5, WAIT_S, "5 events")
+            await one.publisher.close(2.0)
+
+    real(run())
+    for topic in ("info", "status", "event"):
+        assert dashboard.waits_for(f"manchet/v1/b1/{topic}")
+
+
+def test_a_bench_with_a_wrong_password_goes_on_without_a_broker(bench: Callable[[str], Bench]) -> None:
+    one = bench("wrong")
+
+    async def run() -> None:
+        async with one.running() as publishing:
+            one.record(repetition, 5)
+            await until(one.publisher.notices, 8.0, "the broker_lost notice")
+            (notice,) = one.publisher.notices()
+            assert notice.condition == "broker_lost"
+            assert "not authori" in notice.detail.lower()
+            assert not publishing.done()
+            assert one.journal.next_event() is not None, "what was not published waits"
+
+    real(run())
+    assert one.latest_s < 0.1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from math import nan
 from pathlib import Path
 
 import msgspec
@@ -12,9 +11,10 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from controller.core.model import Alarm, CuffSnapshot, EventKind, Happened, Phase, Snapshot
+from controller.core.model import Happened, Snapshot
 from controller.messages import Origin
 from controller.publish import mqtt
+from publishing_bench import repetition, snapshot
 from real_broker import Mosquitto, needed
 
 
@@ -80,22 +80,11 @@ def origin() -> Origin:
     return Origin("bench-1", "b00t", lambda: 1_700_000_000.0, lambda: True)
 
 
-@pytest.fixture
-def snapshot() -> Callable[..., Snapshot]:
-    def make(
-        at_s: float, a_mmhg: float = 150.0, phase: Phase = Phase.WORKING, alarms: tuple[Alarm, ...] = ()
-    ) -> Snapshot:
-        cuff = CuffSnapshot(a_mmhg, a_mmhg, 150.0, 15.0, 187.0, 12.0, 1200.0, 0.1, False, False, "leg", "left")
-        return Snapshot(
-            at_s, phase, "bfr-30-15-15-15", "c1", 1, 4, 1, 30, "up", 10.0, nan, 99.0, "", (cuff,), alarms, ""
-        )
-
-    return make
+@pytest.fixture(name="snapshot")
+def _snapshot() -> Callable[..., Snapshot]:
+    return snapshot
 
 
-@pytest.fixture
-def happened() -> Callable[[int], Happened]:
-    def make(number: int) -> Happened:
-        return Happened(EventKind.REPETITION, float(number), Phase.WORKING, None, {"repetitions": number})
-
-    return make
+@pytest.fixture(name="happened")
+def _happened() -> Callable[[int], Happened]:
+    return repetition

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from controller.clock import scaled_loop
-from controller.core.model import Happened, Phase, Snapshot
+from controller.core.model import Happened, Phase
 from controller.messages import Origin
 from controller.publish.mqtt import Broker
 from controller.record.journal import Journal
@@ -26,8 +26,8 @@ BACK_WITHIN_S = 2.0
 
 
 @pytest.fixture
-def bench(broker: Any, origin: Origin, tmp_path: Path, snapshot: Callable[..., Snapshot]) -> Bench:
-    return Bench(Broker("127.0.0.1", broker.port), origin, tmp_path / "journal.db", snapshot)
+def bench(broker: Any, origin: Origin, tmp_path: Path) -> Bench:
+    return Bench(Broker("127.0.0.1", broker.port), origin, tmp_path / "journal.db")
 
 
 def test_killed_bench_is_lost(listen: Any, bench: Bench) -> None:
@@ -140,7 +140,6 @@ def test_cursor_survives_the_process(
     bench: Bench,
     origin: Origin,
     tmp_path: Path,
-    snapshot: Callable[..., Snapshot],
     happened: Callable[[int], Happened],
 ) -> None:
     """What was recorded while no broker was there is published by the next process, once."""
@@ -155,7 +154,7 @@ def test_cursor_survives_the_process(
         journal.event(happened(21))
         assert journal.flush(5.0)
         assert journal.close(5.0)
-        second = Bench(Broker("127.0.0.1", broker.port), origin, tmp_path / "journal.db", snapshot)
+        second = Bench(Broker("127.0.0.1", broker.port), origin, tmp_path / "journal.db")
         async with second.running():
             await until(lambda: len(listener.events()) == 21, 5.0, "the 21st event")
         assert [event["seq"] for event in listener.of("event")] == list(range(1, 22))
@@ -176,12 +175,10 @@ def test_pressure_comes_five_times_a_second(listen: Any, bench: Bench) -> None:
     real(run())
 
 
-def test_at_twenty_times_real_time(
-    broker: Any, listen: Any, origin: Origin, tmp_path: Path, snapshot: Callable[..., Snapshot], happened: Any
-) -> None:
+def test_at_twenty_times_real_time(broker: Any, listen: Any, origin: Origin, tmp_path: Path, happened: Any) -> None:
     """The loop's seconds are short, the network's are not: nothing times out early, and it is back as soon."""
     speed = 20.0
-    bench = Bench(Broker("127.0.0.1", broker.port), origin, tmp_path / "journal.db", snapshot, speed)
+    bench = Bench(Broker("127.0.0.1", broker.port), origin, tmp_path / "journal.db", speed)
 
     async def run() -> None:
         listener = listen()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from controller.core.model import Happened, Snapshot
+from controller.core.model import Happened
 from controller.messages import Origin
 from controller.publish.mqtt import Broker
 from controller.settings import MqttSettings, read_certificates
@@ -66,10 +66,8 @@ def broker_as(authority: Authority, tmp_path: Path) -> Iterator[Callable[[str], 
 
 
 @pytest.fixture
-def bench_of(
-    origin: Origin, tmp_path: Path, snapshot: Callable[..., Snapshot]
-) -> Callable[[int, ssl.SSLContext | None], Bench]:
-    return lambda port, tls: Bench(Broker("127.0.0.1", port, tls=tls), origin, tmp_path / "journal.db", snapshot)
+def bench_of(origin: Origin, tmp_path: Path) -> Callable[[int, ssl.SSLContext | None], Bench]:
+    return lambda port, tls: Bench(Broker("127.0.0.1", port, tls=tls), origin, tmp_path / "journal.db")
 
 
 def believing(certificate: Path) -> ssl.SSLContext | None:

@@ -6,11 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from math import nan
 from pathlib import Path
 from typing import Any
 
 from controller.clock import real_loop
-from controller.core.model import Happened, Snapshot
+from controller.core.model import Alarm, CuffSnapshot, EventKind, Happened, Phase, Snapshot
 from controller.messages import Info, Origin, Versions
 from controller.publish.mqtt import Broker, Publisher
 from controller.record.journal import Journal
@@ -32,17 +33,27 @@ async def until(true: Callable[[], object], within_s: float, what: str) -> float
     return time.monotonic() - began_s
 
 
+def snapshot(
+    at_s: float, a_mmhg: float = 150.0, phase: Phase = Phase.WORKING, alarms: tuple[Alarm, ...] = ()
+) -> Snapshot:
+    """In the middle of a set."""
+    cuff = CuffSnapshot(a_mmhg, a_mmhg, 150.0, 15.0, 187.0, 12.0, 1200.0, 0.1, False, False, "leg", "left")
+    return Snapshot(at_s, phase, "bfr-30-15-15-15", "c1", 1, 4, 1, 30, "up", 10.0, nan, 99.0, "", (cuff,), alarms, "")
+
+
+def repetition(number: int) -> Happened:
+    """An event like many."""
+    return Happened(EventKind.REPETITION, float(number), Phase.WORKING, None, {"repetitions": number})
+
+
 class Bench:
     """A journal, a publisher, and something that ticks."""
 
-    def __init__(
-        self, broker: Broker, origin: Origin, path: Path, snapshot: Callable[..., Snapshot], speed: float = 1.0
-    ) -> None:
+    def __init__(self, broker: Broker, origin: Origin, path: Path, speed: float = 1.0) -> None:
         self.journal = JournalThread(Journal(path, origin), origin.wall_s)
         self.publisher = Publisher(broker, origin, self.journal, speed)
         self.recorded = 0
         self.latest_s = 0.0  # how late a tick came, at most
-        self._snapshot = snapshot
         self._info = Info(
             **origin.envelope("info", 0.0),
             versions=Versions(manchet="0", python="3", wire=1),
@@ -63,7 +74,7 @@ class Bench:
         while True:
             now_s = loop.time()
             self.latest_s = max(self.latest_s, now_s - due_s)
-            self.publisher.offer(self._snapshot(now_s))
+            self.publisher.offer(snapshot(now_s))
             due_s += 0.01
             await asyncio.sleep(max(0.0, due_s - loop.time()))
 
