@@ -23,7 +23,7 @@ from .model import (
     Watch,
 )
 from .selftest_rows import ZERO_MMHG
-from .session import SessionState
+from .session_state import SessionState
 
 _INFLATE, _HOLD, _WORK = AskKind.INFLATE, AskKind.HOLD, AskKind.WORK
 

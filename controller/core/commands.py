@@ -25,7 +25,8 @@ from .limits import (
 )
 from .model import Command, EventKind, Phase, Prescription, Reply, Seen, StepKind, Verb, value
 from .phases import Event
-from .session import SessionState, begin_set, coming, end, finish, signed, step_after
+from .session import begin_set, coming, end, finish, signed, step_after
+from .session_state import SessionState
 
 LOWER_BY_MMHG: Final = (
     10.0  # clinical practice: in steps of 10 until tingling or dizziness is gone [F SmartCuffs manual]

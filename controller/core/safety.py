@@ -1,9 +1,9 @@
 """The last word on every output: `observe` looks, `supervise` judges, and it can only take away.
 
-The gate over the readings is `seeing.py`, the rules of a cuff are `pressure_rules.py` and `trust_rules.py`; here are
-which of them judge in which phase, the rules of the bench, what a finding does (trip, end or alarm only), the latch,
-and the way from `Demand` to `CuffOutputs`. Pure: the state handed in is never changed. Total: any reading, any demand,
-any phase, no exception. Imports the core only; mmHg and seconds.
+The gate over the readings is `seeing.py`, the rules of a cuff are `pressure_rules.py` and `trust_rules.py`, those of
+the bench `bench_rules.py`; here are which of them judge in which phase, what a finding does (trip, end or alarm only),
+the latch, and the way from `Demand` to `CuffOutputs`. Pure: the state handed in is never changed. Total: any reading,
+any demand, any phase, no exception. Imports the core only; mmHg and seconds.
 
 A bench is judged once it has been seen whole: every sensor known, the guard answering and not tripped, the stop loop
 closed. Until then, while it is IDLE or READY and so vented, what is missing is no trip: for 1 s after power-up nothing
@@ -19,8 +19,8 @@ from enum import Enum
 from math import inf, nan
 from typing import Final
 
-from . import moment, seeing
-from .limits import GUARD_SILENT_S, STALE_SAMPLE_S, TICK_LATE_S, UNATTENDED_S, Limits, armed_ceiling_mmhg
+from . import bench_rules, moment, seeing
+from .limits import STALE_SAMPLE_S, TICK_LATE_S, Limits, armed_ceiling_mmhg
 from .model import (
     DEMAND_VENT,
     FAULT,
@@ -237,13 +237,15 @@ def supervise(
     phase = watch.phase
     sight = new.sight
     excused = (new.unseen or new.in_fault or phase is FAULT) and _enter(new, phase)
-    found = [] if sight.whole and 0.0 <= sight.gap_s <= TICK_LATE_S else _bench(sight, inputs.link_fault, now_s)
+    found = (
+        [] if sight.whole and 0.0 <= sight.gap_s <= TICK_LATE_S else bench_rules.judge(sight, inputs.link_fault, now_s)
+    )
     if not 0.0 <= sight.gap_s <= TICK_LATE_S:
         new.gap_s, new.since_gap_s = sight.gap_s, 0.0
     elif new.since_gap_s < STALE_SAMPLE_S:
         new.since_gap_s += sight.dt_s
     if watch.unattended:
-        found.append(unattended(now_s))
+        found.append(bench_rules.unattended(now_s))
     in_phase = IN_PHASE[phase]
     runs: list[Run] = []
     outputs: list[CuffOutputs] = []
@@ -381,73 +383,3 @@ def _one_switch(demand: CuffDemand, m: Moment) -> CuffOutputs:
     if demand.drive is Drive.ENABLE_ALONE:
         return CuffOutputs(0.0, True, False, False)
     return CuffOutputs(min(demand.pump_duty, 1.0), False, False, False)
-
-
-# --- the rules of the bench --------------------------------------------------------------------------------------
-
-
-def _bench(sight: Sight, link_fault: str, now_s: float) -> list[Finding]:
-    """Every rule that is not of one cuff, the gravest first."""
-    found = [
-        stop_button(sight, now_s),
-        tick_late(sight, now_s),
-        guard_rebooted(sight, now_s),
-        guard_tripped(sight, now_s),
-        guard_lost(sight, link_fault, now_s),
-    ]
-    return [one for one in found if one is not None]
-
-
-def stop_button(sight: Sight, now_s: float) -> Finding | None:
-    """H-06: the bench's or the patient's stop is pressed, or its wire broken. At once, no debounce."""
-    if not sight.stopped:
-        return None
-    return Finding("stop_button", -1, 1.0, 0.0, "", "the emergency stop is pressed, or its wire is broken", now_s)
-
-
-def tick_late(sight: Sight, now_s: float) -> Finding | None:
-    """H-05: more than 100 ms between two ticks [J]: what was seen is older than what is true. Nor may time go back."""
-    if 0.0 <= sight.gap_s <= TICK_LATE_S:
-        return None
-    limit_ms = TICK_LATE_S * 1000
-    text = f"{_apart(sight.gap_s * 1000, limit_ms)} ms between two ticks, the limit is {limit_ms:.0f} ms"
-    return Finding("tick_late", -1, sight.gap_s, TICK_LATE_S, "s", text, now_s)
-
-
-def _apart(figure: float, limit: float) -> str:
-    """With a decimal, and as many more as it takes to be another than its limit."""
-    texts = [f"{figure:.{decimals}f}" for decimals in range(1, 7)]
-    return next((text for text in texts if float(text) != limit), texts[-1])
-
-
-def guard_rebooted(sight: Sight, now_s: float) -> Finding | None:
-    """H-05: a status from a guard of another boot than the handshake's: it knows nothing of the limits it was given."""
-    if not sight.rebooted or sight.status is None:
-        return None
-    boot_id, expected = sight.status.boot_id, sight.status.expected_boot_id
-    return Finding("guard_rebooted", -1, boot_id, expected, "", "the guard has started anew: check its supply", now_s)
-
-
-def guard_tripped(sight: Sight, now_s: float) -> Finding | None:
-    """H-05: the guard has tripped by its own rules and has vented; its reason is carried on."""
-    status = sight.tripped
-    if status is None:
-        return None
-    cuff = status.trip_cuff if 0 <= status.trip_cuff < len(sight.cuffs) else -1
-    text = f"the guard has vented: {status.trip or 'it gave no reason'}"
-    return Finding("guard_tripped", cuff, float(status.state), 0.0, "", text, now_s)
-
-
-def guard_lost(sight: Sight, link_fault: str, now_s: float) -> Finding | None:
-    """H-05: no status for 250 ms, the length of a lease [J], or the link is down."""
-    if not link_fault and sight.silent_s < GUARD_SILENT_S:
-        return None
-    silent_ms = f"no word from the guard for {sight.silent_s * 1000:.0f} ms: check its cable and supply"
-    text = link_fault or silent_ms
-    return Finding("guard_lost", -1, sight.silent_s, GUARD_SILENT_S, "s", text, now_s)
-
-
-def unattended(now_s: float) -> Finding:
-    """H-06: nobody gave a sign within the time the session waits for one; the session counts it."""
-    text = f"no sign of the supervisor for {UNATTENDED_S:.0f} s: the session ends"
-    return Finding("unattended", -1, UNATTENDED_S, UNATTENDED_S, "s", text, now_s)

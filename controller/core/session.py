@@ -6,257 +6,43 @@ work on a fork of the state that `step.py` made for this tick. Imports the core 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from math import floor, isfinite, nan
 from typing import Final
 
-from .limb import LimbClock, LimbKey
+from . import clocks
 from .limits import (
-    EMPTY_MMHG,
     FREE_FLOW_MIN_S,
     HOLD_ATTENDED_S,
     INFLATION_CUE_S,
     LEAD_IN_S,
     PAUSE_MAX_S,
-    REPERFUSION_S,
     REST_MAX_S,
     REST_MIN_S,
-    TICK_LATE_S,
 )
 from .model import (
     FAULT,
     HOLDING,
-    IDLE,
     INFLATING,
     MOVING,
     PAUSED,
     RELEASING,
     RESTING,
     STOPPING,
-    TESTING,
     WORKING,
     EventKind,
     Finding,
     GuardState,
-    Happened,
-    Phase,
-    Prescription,
-    Scalar,
-    Screening,
     Seen,
     Step,
     StepKind,
-    Timeline,
-    forker,
 )
-from .phases import Event, next_phase
-from .selftest import SelfTest
+from .phases import Event
+from .session_state import SessionState
 
 ARM_TIMEOUT_S: Final = 2.0  # [J] a guard that has not armed by then will not
-RELEASE_FIRST_GUESS_S: Final = 3.0  # [J] until this bench has released once
 HOLD_WARNING_S: Final = 30.0  # [J] the supervisor is called this long before a hold without a sign ends
 UNARMED_S: Final = 0.1  # [J] two STATUS frames and a bit
-
-
-@dataclass(slots=True)
-class SessionState:
-    """Everything the session remembers. Forked once a tick, then changed in place by that tick only."""
-
-    phase: Phase
-    phase_since_s: float
-    screening: Screening | None
-    prescriptions: tuple[Prescription | None, ...]
-    targets_mmhg: tuple[float, ...]  # as prescribed, or as lowered since
-    clocks: dict[LimbKey, LimbClock]
-    exercise_restricted_s: tuple[float, ...]
-    limbs: tuple[LimbKey | None, ...]  # whose limb each cuff was put on last; stays when the session is over
-    timeline: Timeline | None = None  # of the prescriptions: one for all cuffs in use
-    step_index: int = -1
-    progress_s: float = 0.0  # of this step, lived before a pause
-    step_from_s: float = nan  # since when this step counts
-    repetition: int = -1
-    last_cue_at_s: float = -1e9
-    started_at_s: float = nan
-    last_repetition_at_s: float = nan  # end of the last set: a rest is counted from here
-    due_at_s: float = nan  # when the phase's waiting is over: inflation, first repetition or release
-    sign_at_s: float = -1e9  # last sign of the supervisor
-    released_at_s: float = -1e9  # start of the last release
-    empty_at_s: float = nan
-    inflate_from_s: float = nan  # armed, and on the way to the target
-    arm_asked_at_s: float = nan
-    unarmed_since_s: float = nan
-    shortened: bool = False  # the rest under way, by a person's `next`: to the 30 s that any rest lasts
-    waiting_since_s: float = nan  # for a sign of the supervisor
-    inflation_s: float = nan  # this bench's own last measured time to target
-    release_s: float = RELEASE_FIRST_GUESS_S  # and to empty
-    final: bool = False  # the timeline is lived; the release under way is the last
-    pausing: bool = False
-    resetting_since_s: float = nan
-    cuff_off: bool = False  # said with the reset
-    limb_clock_told_s: float = 0.0
-    bench_free_s: float = 0.0  # every cuff below 15 mmHg for so long
-    past_unknown: bool = False  # the journal could not be read: a limb counts as at its cap until 180 s below 15
-    fault: Finding | None = None
-    ended: Finding | None = None  # why the last session ended early; stands until the next start
-    warning: Finding | None = None  # something to tell that neither trips nor ends
-    not_ready: str = "no prescription"
-    test: SelfTest | None = None  # the self-test under way
-    test_stage_at_s: float = nan  # since when its stage lasts
-    test_asked_at_s: float = -1e9  # when one was asked for that the button at the bench has to begin
-    test_passed_at_s: float = nan  # since this boot
-    test_failed: Finding | None = None  # the first row of the last one that failed; until another begins
-    keeps: bool = False  # the release under way ends a self-test: what is prescribed stays
-    nobodys_s: float = 0.0  # restricted by a self-test with nobody's limb named, until 180 s below 15 mmHg
-    outcome: str = ""
-    events: list[Happened] = field(default_factory=list)
-
-    def fork(self) -> SessionState:
-        new = _fork(self)
-        new.events = []
-        if self.clocks:
-            new.clocks = {key: clock.fork() for key, clock in self.clocks.items()}
-        return new
-
-    # --- what the rest of the core asks --------------------------------------------------------------------------
-
-    @property
-    def code(self) -> str:
-        for prescription in self.prescriptions:
-            if prescription is not None:
-                return prescription.code
-        return ""
-
-    @property
-    def step(self) -> Step | None:
-        timeline = self.timeline
-        if timeline is None or not 0 <= self.step_index < len(timeline.steps):
-            return None
-        return timeline.steps[self.step_index]
-
-    def clock_of(self, cuff: int) -> LimbClock | None:
-        """The clock of the limb this cuff was put on last. It runs on after the session: pressure may be there yet."""
-        limb = self.limbs[cuff]
-        return None if limb is None else self.clocks.get(limb)
-
-    def tell(self, kind: EventKind, now_s: float, cuff: int | None = None, **data: Scalar) -> None:
-        self.events.append(Happened(kind, now_s, self.phase, cuff, data))
-
-    def go(self, event: Event, now_s: float, why: str = "") -> bool:
-        """Take the table's way for this event; False where there is none."""
-        to = next_phase(self.phase, event)
-        if to is None:
-            return False
-        was, self.phase = self.phase, to
-        self.phase_since_s = now_s
-        self.keeps = event is Event.TEST_OVER
-        self.unarmed_since_s = self.waiting_since_s = nan  # a call for a sign ends with the phase that called
-        if to is INFLATING:
-            self.arm_asked_at_s, self.inflate_from_s = now_s, nan
-        elif to in _RELEASING and was not in _RELEASING:
-            self.released_at_s = now_s
-        data: dict[str, Scalar] = {"from": str(was), "event": str(event)}
-        if why:
-            data["why"] = why
-        self.events.append(Happened(EventKind.PHASE, now_s, to, None, data))
-        return True
-
-
-_fork: Final = forker(SessionState)
-_RELEASING: Final = frozenset({RELEASING, STOPPING})
 _ARMED: Final = GuardState.ARMED
-
-
-def initial(
-    cuffs: int,
-    now_s: float,
-    clocks: dict[LimbKey, LimbClock] | None = None,
-    fault: Finding | None = None,
-    past_unknown: bool = False,
-) -> SessionState:
-    """Boot: vented and IDLE, or FAULT when the journal holds one that nobody reset."""
-    return SessionState(
-        phase=IDLE if fault is None else FAULT,
-        phase_since_s=now_s,
-        screening=None,
-        prescriptions=(None,) * cuffs,
-        targets_mmhg=(nan,) * cuffs,
-        clocks=dict(clocks or {}),
-        exercise_restricted_s=(0.0,) * cuffs,
-        limbs=(None,) * cuffs,
-        fault=fault,
-        past_unknown=past_unknown,
-    )
-
-
-# --- one tick --------------------------------------------------------------------------------------------------
-
-
-def run_clocks(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s: float) -> None:
-    """The limb clocks of every cuff that was put on a limb, and what an exercise adds up to."""
-    _run_bench_clock(s, seen, dt_s, now_s)
-    if not s.clocks:
-        return
-    exercise = list(s.exercise_restricted_s)
-    grew = cleared = False
-    for cuff, one in enumerate(seen):
-        clock = s.clock_of(cuff)
-        if clock is None:
-            continue
-        before_s = clock.restricted_s
-        clock.run(one.pressure_mmhg, one.certain, dt_s)
-        if clock.restricted_s > before_s:
-            exercise[cuff] += clock.restricted_s - before_s
-            grew = True
-        elif clock.restricted_s < before_s:
-            cleared = True
-    s.exercise_restricted_s = tuple(exercise)
-    if cleared or (grew and now_s - s.limb_clock_told_s >= 1.0):
-        _tell_clocks(s, now_s)
-
-
-def _run_bench_clock(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s: float) -> None:
-    """A limb that no cuff is on is free once the whole bench has been below 15 mmHg for the time of a reperfusion."""
-    for one in seen:
-        if not (one.certain and one.pressure_mmhg < EMPTY_MMHG and 0.0 <= dt_s <= TICK_LATE_S):
-            s.bench_free_s = 0.0
-            if s.phase is TESTING or (s.nobodys_s > 0.0 and s.step_index < 0):  # also what a test left under pressure
-                s.nobodys_s += max(0.0, dt_s)
-            if s.clocks and not any(s.limbs):
-                _run_all(s, dt_s, now_s)
-            return
-    s.bench_free_s += dt_s
-    if s.bench_free_s < REPERFUSION_S:
-        return
-    s.nobodys_s = 0.0
-    if s.past_unknown or s.clocks:
-        s.past_unknown = False
-        for key, clock in s.clocks.items():
-            if key not in s.limbs and clock.restricted_s > 0.0:
-                _tell_clock(s, now_s, None, key, 0.0)
-        s.clocks = {key: clock for key, clock in s.clocks.items() if key in s.limbs}
-
-
-def _run_all(s: SessionState, dt_s: float, now_s: float) -> None:
-    """After a boot nobody knows whose limb is under what is measured: every limb that the journal names."""
-    for clock in s.clocks.values():
-        clock.run(nan, False, dt_s)
-    if now_s - s.limb_clock_told_s >= 1.0:
-        s.limb_clock_told_s = now_s
-        for limb, clock in s.clocks.items():
-            _tell_clock(s, now_s, None, limb, round(clock.restricted_s, 2))
-
-
-def _tell_clocks(s: SessionState, now_s: float) -> None:
-    s.limb_clock_told_s = now_s
-    for cuff, limb in enumerate(s.limbs):
-        clock = s.clock_of(cuff)
-        if limb is not None and clock is not None:
-            _tell_clock(s, now_s, cuff, limb, round(clock.restricted_s, 2))
-
-
-def _tell_clock(s: SessionState, now_s: float, cuff: int | None, limb: LimbKey, restricted_s: float) -> None:
-    code, which, side = limb
-    s.tell(EventKind.LIMB_CLOCK, now_s, cuff, code=code, limb=str(which), side=str(side), restricted_s=restricted_s)
 
 
 def advance(s: SessionState, seen: tuple[Seen, ...], guard: GuardState, reached: bool, now_s: float) -> None:
@@ -555,7 +341,7 @@ def finish(s: SessionState, event: Event, outcome: str, now_s: float) -> None:
     """The session is over; its prescription goes with it, so that a new one needs a person who prescribes."""
     lived = s.step_index >= 0
     if lived:
-        _tell_clocks(s, now_s)
+        clocks.tell(s, now_s)
         s.outcome = outcome
     s.go(event, now_s)
     if lived:

@@ -28,7 +28,8 @@ from .model import (
     StepKind,
     Timeline,
 )
-from .session import SessionState, coming, done_repetitions, signed, step_after
+from .session import coming, done_repetitions, signed, step_after
+from .session_state import SessionState
 from .step import CoreState
 from .testing import question
 

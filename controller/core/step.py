@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Final
 
-from . import alarms, asking, commands, regulator, safety, selftest, session, testing
+from . import alarms, asking, commands, regulator, safety, selftest, session, session_state, testing
+from . import clocks as limb_clocks
 from .commands import Bench
 from .limb import LimbClock, LimbKey
 from .limits import LIMB_CAP_S, armed_ceiling_mmhg
@@ -47,6 +48,7 @@ from .model import (
     value,
 )
 from .phases import Event
+from .session_state import SessionState
 
 ORDER_AGAIN_S: Final = 0.1  # an order is repeated until the guard's status shows it
 ARM_AGAIN_S: Final = 0.4  # an ARM takes a handshake
@@ -62,7 +64,7 @@ _VENT: Final = AskKind.VENT
 class CoreState:
     """Everything the core remembers between two ticks."""
 
-    session: session.SessionState
+    session: SessionState
     safety: safety.SafetyState
     alarms: alarms.AlarmState
     regulators: tuple[regulator.RegulatorState, ...]
@@ -106,7 +108,7 @@ def initial(
 ) -> CoreState:
     """The state at boot: vented; IDLE, or FAULT when the journal holds a trip that nobody reset."""
     return CoreState(
-        session.initial(cuffs, now_s, clocks, fault, past_unknown),
+        session_state.initial(cuffs, now_s, clocks, fault, past_unknown),
         safety.initial(cuffs, now_s),
         alarms.initial(),
         (regulator.initial(settings.regulator),) * cuffs,
@@ -132,7 +134,7 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
         if new.safety.sight.rebooted:  # another board perhaps, or the same on other lines: nothing of it is proven
             s.test_passed_at_s = nan
 
-    session.run_clocks(s, seen, dt_s, now_s)
+    limb_clocks.run(s, seen, dt_s, now_s)
     if s.phase is IDLE or s.phase is READY:
         _ready(s, new, settings.bench, now_s)
     replies: tuple[Reply, ...] = ()
@@ -181,7 +183,7 @@ def _look(new: CoreState, dt_s: float) -> selftest.Look:
     return selftest.Look(max(0.0, dt_s), new.seen, new.guard, new.estop_ok, refused, vented)
 
 
-def _ready(s: session.SessionState, new: CoreState, bench: Bench, now_s: float) -> None:
+def _ready(s: SessionState, new: CoreState, bench: Bench, now_s: float) -> None:
     s.not_ready = asking.unready(s, new.seen, new.guard, new.estop_ok, bench.uncalibrated) or testing.untested(
         s, bench.selftest_required, now_s
     )
@@ -207,7 +209,7 @@ def _obey(new: CoreState, command: Command, bench: Bench, now_s: float) -> Reply
     return commands.obey(s, command, new.seen, bench, now_s)
 
 
-def _reached(s: session.SessionState, regulators: tuple[regulator.RegulatorState, ...]) -> bool:
+def _reached(s: SessionState, regulators: tuple[regulator.RegulatorState, ...]) -> bool:
     """Every cuff in use has come to its target."""
     for prescription, one in zip(s.prescriptions, regulators, strict=True):
         if prescription is not None and not regulator.reached(one):
@@ -298,7 +300,7 @@ def _order(new: CoreState, margin_s: float) -> tuple[GuardOrder, Arm | None]:
 _EMPTY: Final = frozenset({IDLE, READY, RESTING, MOVING, PAUSED})
 
 
-def _arm(s: session.SessionState, margin_s: float) -> Arm:
+def _arm(s: SessionState, margin_s: float) -> Arm:
     ceilings: list[float] = []
     left: list[float] = []
     for cuff, prescription in enumerate(s.prescriptions):

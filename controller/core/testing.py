@@ -36,7 +36,7 @@ from .model import (
 from .phases import Event
 from .selftest import Look, SelfTest, Stage, Subject
 from .selftest_rows import Outcome, Proof
-from .session import SessionState
+from .session_state import SessionState
 
 NO_LOP_MMHG: Final = SELFTEST_CEILING_MMHG - ARMED_LOP_MARGIN_MMHG  # what a cuff without a prescription is held to
 _VENTED_STAGES: Final = frozenset({Stage.EMPTY, Stage.DISARM, Stage.CONFIRM})

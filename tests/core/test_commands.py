@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import session_bench as bench
-from controller.core import commands, session
+from controller.core import commands, session_state
 from controller.core.commands import Bench, obey
 from controller.core.limits import Limits
 from controller.core.model import (
@@ -386,7 +386,7 @@ def test_a_start_looks_at_the_cuff_itself() -> None:
 
 @pytest.mark.parametrize("line", [None, timeline(Mode.INTERMITTENT)])
 def test_a_start_of_nothing_is_refused(line: Any) -> None:
-    s = session.initial(1, 0.0)
+    s = session_state.initial(1, 0.0)
     s.phase, s.timeline = Phase.READY, line
     reply = obey(s, Command(1, Verb.START), (EMPTY_CUFF,), Bench(Limits()), 5.0)
     assert (reply.ok, reply.text) == (False, "nothing to start: prescribe first")
@@ -493,7 +493,7 @@ def test_a_stop_says_who_said_it() -> None:
 
 
 def test_a_stop_in_a_fault_from_nowhere_is_answered_too() -> None:
-    s = session.initial(1, 0.0)
+    s = session_state.initial(1, 0.0)
     s.phase = Phase.FAULT
     assert "already tripped (fault)" in obey(s, Command(1, Verb.STOP), (EMPTY_CUFF,), Bench(Limits()), 1.0).text
     assert "(fault)" in obey(s, Command(1, Verb.START), (EMPTY_CUFF,), Bench(Limits()), 1.0).text
@@ -545,7 +545,7 @@ def test_next_between_the_release_and_the_set_of_mode_resting_is_a_sign_only() -
 
 @pytest.mark.parametrize("line", [timeline(Mode.INTERMITTENT), timeline(Mode.INTERMITTENT, rest(30.0))])
 def test_next_in_a_rest_that_nothing_follows_is_a_sign_only(line: Any) -> None:
-    s = session.initial(1, 0.0)
+    s = session_state.initial(1, 0.0)
     s.phase, s.timeline, s.step_index = Phase.RESTING, line, 0
     reply = obey(s, Command(1, Verb.NEXT), (EMPTY_CUFF,), Bench(Limits()), 5.0)
     assert reply.ok
@@ -554,7 +554,7 @@ def test_next_in_a_rest_that_nothing_follows_is_a_sign_only(line: Any) -> None:
 
 @pytest.mark.parametrize("line", [timeline(Mode.INTERMITTENT), timeline(Mode.INTERMITTENT, rest(30.0))])
 def test_there_is_no_going_on_to_nothing(line: Any) -> None:
-    s = session.initial(1, 0.0)
+    s = session_state.initial(1, 0.0)
     s.phase, s.timeline, s.step_index = Phase.PAUSED, line, 0
     reply = obey(s, Command(1, Verb.NEXT), (EMPTY_CUFF,), Bench(Limits()), 5.0)
     assert (reply.ok, reply.text) == (False, "nothing to go on with: stop")
@@ -687,14 +687,14 @@ def test_status_of_a_set_by_seconds_and_of_a_cuff_without_a_reading() -> None:
 
 
 def test_status_of_a_fault_without_a_finding() -> None:
-    s = session.initial(1, 0.0)
+    s = session_state.initial(1, 0.0)
     s.phase = Phase.FAULT
     assert obey(s, Command(1, Verb.STATUS), (EMPTY_CUFF,), Bench(Limits()), 1.0).text == "fault"
 
 
 @pytest.mark.parametrize("verb", [Verb.ACKNOWLEDGE, Verb.SILENCE], ids=str)
 def test_alarms_are_not_answered_by_the_session(verb: Verb) -> None:
-    s = session.initial(1, 0.0)
+    s = session_state.initial(1, 0.0)
     assert not obey(s, Command(1, verb), (EMPTY_CUFF,), Bench(Limits()), 1.0).ok
 
 

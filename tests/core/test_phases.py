@@ -6,7 +6,7 @@ import pytest
 
 from controller.core.model import EventKind, Phase
 from controller.core.phases import TRANSITIONS, Event, next_phase
-from controller.core.session import initial
+from controller.core.session_state import initial
 
 # Written from the design, not from the code: what each event does in each phase. What is not here is refused.
 EXPECTED = {

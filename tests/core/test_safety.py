@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controller.core import safety
+from controller.core import bench_rules, safety
 from controller.core.limits import SELFTEST_CEILING_MMHG, STALE_SAMPLE_S
 from controller.core.model import (
     DEMAND_VENT,
@@ -164,7 +164,7 @@ def test_the_guards_trip_of_no_cuff_of_ours(cuff: int, rig: Any) -> None:
 
 
 def test_a_rebooted_guard_without_a_status_says_nothing() -> None:
-    assert safety.guard_rebooted(safety.Sight((), 0.0, rebooted=True), 0.0) is None
+    assert bench_rules.guard_rebooted(safety.Sight((), 0.0, rebooted=True), 0.0) is None
 
 
 def test_a_press_of_the_stop_is_said_once_and_not_again_as_the_guards(rig: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.core import pressure_rules, safety, seeing, trust_rules
+from controller.core import bench_rules, pressure_rules, safety, seeing, trust_rules
 from controller.core.alarms import CONDITIONS
 from controller.core.safety import REACTIONS
 from controller.core.selftest_rows import ROWS
@@ -68,7 +68,7 @@ def test_a_row_says_what_the_code_says(rule: str) -> None:
     assert hazard in HAZARDS
     assert all((when, limit, test, remains))
     assert does.startswith(REACTIONS[rule].value)
-    code = getattr(safety, rule)
+    code = getattr(bench_rules, rule, None) or getattr(safety, rule)
     assert (code.__doc__ or "").startswith(f"{hazard}: ")
     assert ("take the cuff off" in does) is (rule in ("tube_blocked", "no_fall", "not_released"))
 
@@ -90,7 +90,7 @@ def test_every_rule_names_a_test() -> None:
         assert re.fullmatch(r"`test_\w+\.py::test_\w+`", row[5]), rule
 
 
-@pytest.mark.parametrize("room", [seeing, pressure_rules, trust_rules, safety])
+@pytest.mark.parametrize("room", [seeing, pressure_rules, trust_rules, bench_rules, safety])
 def test_every_hazard_in_the_code_is_in_the_table(room: object) -> None:
     source = Path(str(room.__file__)).read_text(encoding="utf-8")  # type: ignore[attr-defined]
     assert set(re.findall(r"H-\d\d", source)) <= HAZARDS

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import session_bench as bench
-from controller.core import session
+from controller.core import session, session_state
 from controller.core.limb import LimbClock
 from controller.core.limits import Limits
 from controller.core.model import (
@@ -947,8 +947,8 @@ def test_a_guard_that_trips_is_latched_in_every_phase(phase: Phase) -> None:
 # --- what never comes from a checked protocol, and must do no harm ---------------------------------------------------
 
 
-def _fresh(phase: Phase, *steps: Step, index: int = 0) -> session.SessionState:
-    s = session.initial(1, 0.0)
+def _fresh(phase: Phase, *steps: Step, index: int = 0) -> session_state.SessionState:
+    s = session_state.initial(1, 0.0)
     s.phase = phase
     s.prescriptions = (prescription(timeline(Mode.INTERMITTENT, *steps)),)
     s.timeline, s.step_index = s.prescriptions[0].timeline, index
@@ -965,7 +965,7 @@ def test_a_session_without_a_timeline_stays_harmless_in_every_phase(
     phase: Phase, armed: GuardState, reached: bool
 ) -> None:
     for now_s in (1.0, 400.0):
-        s = session.initial(1, 0.0)
+        s = session_state.initial(1, 0.0)
         s.phase, s.due_at_s, s.inflate_from_s = phase, 0.0, 0.5
         session.advance(s, EMPTY_CUFF, armed, reached, now_s)
         assert s.phase is phase or s.phase not in (F, W) or (phase, s.phase) == (F, H)
@@ -1009,13 +1009,13 @@ def test_an_inflation_into_nothing_holds_for_nothing() -> None:
 
 
 def test_an_end_where_nothing_can_end_changes_nothing() -> None:
-    s = session.initial(1, 0.0)
+    s = session_state.initial(1, 0.0)
     session.end(s, 1.0, "no reason")
     assert (s.phase, s.ended, s.events) == (IDLE, None, [])
 
 
 def test_the_first_trip_is_kept() -> None:
-    s = session.initial(1, 0.0)
+    s = session_state.initial(1, 0.0)
     first = Finding("stale_sample", 0, nan, 0.1, "s", "first", 1.0)
     session.trip(s, first, 1.0)
     told = len(s.events)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import session_bench as bench
-from controller.core import session
+from controller.core import session_state
 from controller.core.limits import Limits
 from controller.core.model import GuardState, Limb, Mode, Notice, Phase, Snapshot, Step, StepKind, Tempo, Verb
 from controller.core.snapshot import cue, snapshot, waiting_for
@@ -185,14 +185,14 @@ def test_a_pause_in_a_set_shows_what_is_left_of_it() -> None:
     [(0.0, "up"), (0.9, "up"), (1.0, "hold"), (2.9, "hold"), (3.0, "down"), (5.9, "down"), (6.0, "up")],
 )
 def test_the_tempo_is_said_as_prescribed(into_s: float, word: str) -> None:
-    s = session.initial(1, 0.0)
+    s = session_state.initial(1, 0.0)
     s.timeline = timeline(Mode.NONE, Step(StepKind.SET, False, 60.0, 0, 1, 10, Tempo(1.0, 2.0, 3.0)))
     s.phase, s.step_index, s.step_from_s = Phase.MOVING, 0, 100.0
     assert cue(s, 100.0 + into_s) == word
 
 
 def test_the_word_changes_with_the_repetition_whatever_the_sums_of_ticks_round_to() -> None:
-    s = session.initial(1, 0.0)
+    s = session_state.initial(1, 0.0)
     s.timeline = timeline(Mode.NONE, Step(StepKind.SET, False, 60.0, 0, 1, 30, Tempo(1.0, 0.0, 1.0)))
     s.phase, s.step_index = Phase.MOVING, 0
     for start in range(1000):

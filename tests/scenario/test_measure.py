@@ -27,7 +27,7 @@ from controller.core.model import (
     Tempo,
     Timeline,
 )
-from controller.core.session import SessionState, initial
+from controller.core.session_state import SessionState, initial
 from controller.core.step import Stepped
 from controller.scenario.measure import Measure
 
