@@ -128,6 +128,8 @@ class Service:
         self.orders = Orders(self.control, limits, lambda: datetime.now(UTC), protocols)
         self.control.watch(self.orders.after)
         self._core, self._state = core, place.state
+        if recalled.broken:
+            self.control.watch(self._look_back)
         if settings.guard.kind != "simulated":
             self.control.watch(self._look_anew)
         for began in recalled.began:
@@ -153,6 +155,14 @@ class Service:
             told = [one for one in stepped.events if one.kind in _TEST_EVENTS]
             if told:
                 self.socket.selftest(told)
+
+    def _look_back(self, stepped: Stepped, _now_s: float) -> None:
+        """Until a person has reset what the journal could not tell, and every cuff has been empty for the time that
+        clears any limb."""
+        session = stepped.state.session
+        if self._broken and session.phase is not Phase.FAULT and not session.past_unknown:
+            self._broken = ()
+            self.journal.past_known()
 
     def _look_anew(self, stepped: Stepped, _now_s: float) -> None:
         """After a reset the guard may be one that was started since, with other corrections: no READY until the file
@@ -389,9 +399,9 @@ def _pins(settings: Settings) -> Pins:
 
 
 def boot_state(cuffs: int, core: CoreSettings, now_s: float, recalled: Recalled) -> CoreState:
-    """IDLE, or FAULT where the last trip was not reset or the journal cannot be read; with the limbs' clocks."""
+    """IDLE, or FAULT where the last trip was not reset or the journal does not tell all; with the limbs' clocks."""
     clocks: dict[LimbKey, LimbClock] = {
-        (one.code, Limb(one.limb), Side(one.side)): LimbClock(one.restricted_s)
+        (one.code, Limb(one.limb), Side(one.side)): LimbClock(one.restricted_s, exercise_s=one.restricted_s)
         for one in recalled.limbs
         if one.restricted_s > 0.0
     }

@@ -19,6 +19,8 @@ from .model import (
     AskKind,
     CuffWatch,
     GuardState,
+    Mode,
+    Notice,
     Seen,
     Watch,
 )
@@ -62,7 +64,7 @@ def watch(s: SessionState, limits: Limits, now_s: float) -> Watch:
         return testing.watch(s, limits)
     cuffs: list[CuffWatch | None] = []
     for cuff, prescription in enumerate(s.prescriptions):
-        if prescription is None:
+        if prescription is None or prescription.timeline.mode is Mode.NONE:  # cues without a cuff: it stays vented
             cuffs.append(None)
             continue
         plan = prescription.plan
@@ -76,7 +78,7 @@ def watch(s: SessionState, limits: Limits, now_s: float) -> Watch:
                 s.targets_mmhg[cuff],
                 clock.restricted_s if clock is not None else nan,
                 limb_cap_s if limb_cap_s < limb_most_s else limb_most_s,
-                s.exercise_restricted_s[cuff],
+                clock.exercise_s if clock is not None else nan,
                 exercise_cap_s if exercise_cap_s < exercise_most_s else exercise_most_s,
             )
         )
@@ -90,6 +92,16 @@ def watch(s: SessionState, limits: Limits, now_s: float) -> Watch:
         s.inflate_from_s if phase is INFLATING else nan,
         phase is RESTING and now_s - s.waiting_since_s >= UNATTENDED_S,
     )
+
+
+def unrecorded(notices: tuple[Notice, ...]) -> str:
+    """Why nothing may begin: a trip or a limb's time that is not kept would be unknown after the next start."""
+    for one in notices:
+        if one.condition == "journal_failed":
+            return f"nothing can be recorded now ({one.detail or 'the journal does not say why'}): see to the disk"
+        if one.condition == "journal_events_lost":
+            return "not all that happened could be recorded: see to the disk, then restart the service"
+    return ""
 
 
 def unready(
@@ -111,8 +123,8 @@ def unready(
         return "the guard is not vented and disarmed"
     if not estop_ok:
         return "the emergency stop is pressed or its wire is broken: release it"
-    if uncalibrated:
-        return uncalibrated
+    if s.unrecorded or uncalibrated:
+        return s.unrecorded or uncalibrated
     for cuff, one in enumerate(seen):
         if not one.certain:
             return f"cuff {cuff + 1}: a pressure sensor gives no reading"

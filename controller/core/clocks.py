@@ -15,11 +15,10 @@ from .session_state import SessionState
 
 
 def run(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s: float) -> None:
-    """The limb clocks of every cuff that was put on a limb, and what an exercise adds up to."""
+    """The limb clocks of every cuff that was put on a limb."""
     _run_bench_clock(s, seen, dt_s, now_s)
     if not s.clocks:
         return
-    exercise = list(s.exercise_restricted_s)
     grew = cleared = False
     for cuff, one in enumerate(seen):
         clock = s.clock_of(cuff)
@@ -28,11 +27,9 @@ def run(s: SessionState, seen: tuple[Seen, ...], dt_s: float, now_s: float) -> N
         before_s = clock.restricted_s
         clock.run(one.pressure_mmhg, one.certain, dt_s)
         if clock.restricted_s > before_s:
-            exercise[cuff] += clock.restricted_s - before_s
             grew = True
         elif clock.restricted_s < before_s:
             cleared = True
-    s.exercise_restricted_s = tuple(exercise)
     if cleared or (grew and now_s - s.limb_clock_told_s >= 1.0):
         tell(s, now_s)
 

@@ -11,7 +11,7 @@ from math import floor, isfinite, nan
 from typing import Final
 
 from . import selftest, testing
-from .limb import LimbClock
+from .limb import LimbClock, LimbKey
 from .limits import (
     EMPTY_MMHG,
     FREE_FLOW_MIN_S,
@@ -23,7 +23,7 @@ from .limits import (
     REST_MIN_S,
     Limits,
 )
-from .model import Command, EventKind, Phase, Prescription, Reply, Seen, StepKind, Verb, value
+from .model import Command, EventKind, Mode, Phase, Prescription, Reply, Seen, StepKind, Verb, value
 from .phases import Event
 from .session import begin_set, coming, end, finish, signed, step_after
 from .session_state import SessionState
@@ -124,7 +124,7 @@ def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench
         if (other.plan.limb, other.plan.side) == (new.plan.limb, new.plan.side):
             return Answer(False, f"cuff {cuff + 1} is on that limb already: one cuff on a limb")
     key = (new.code, new.plan.limb, new.plan.side)
-    clock = s.clocks.get(key) or LimbClock(_inherited_s(s, new, bench.limits))
+    clock = _clock_of(s, key, bench.limits)
     refusal = _too_long(new, clock, bench.limits)
     if refusal is not None:
         return refusal
@@ -148,18 +148,24 @@ def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench
         **{"lop_mmhg": new.plan.lop_mmhg, **dict(new.provenance)},
     )
     warnings = [*new.warnings, *_carried_over(clock, new, bench.limits), *_cannot_keep(s)]
-    text = f"cuff {new.cuff + 1}: {new.timeline.protocol} at {new.plan.target_mmhg:.0f} mmHg"
+    at = "without pressure" if new.timeline.mode is Mode.NONE else f"at {new.plan.target_mmhg:.0f} mmHg"
+    text = f"cuff {new.cuff + 1}: {new.timeline.protocol} {at}"
     return Answer(True, ". ".join([text, *warnings]))
 
 
-def _inherited_s(s: SessionState, new: Prescription, limits: Limits) -> float:
-    """What a limb that is new to this bench starts from: its cap where the past is unknown, and whatever stands for the
-    same limb and side under another code, because a new code does not make a new leg."""
+def _clock_of(s: SessionState, key: LimbKey, limits: Limits) -> LimbClock:
+    """The limb's own clock, or a fuller one: its cap where the past is unknown, what a self-test that may have pressed
+    on this very limb has left, and whatever stands for the same limb and side under another code, because a new code
+    does not make a new leg, nor does an old one."""
+    own = s.clocks.get(key, LimbClock())
+    same = [clock for one, clock in s.clocks.items() if one[1:] == key[1:]]
+    restricted_s = max([s.nobodys_s, *[clock.restricted_s for clock in same]])
     if s.past_unknown:
-        return limits.limb_cap_s(new.plan.limb)
-    same = (new.plan.limb, new.plan.side)
-    known_s = max((clock.restricted_s for (_, *limb), clock in s.clocks.items() if tuple(limb) == same), default=0.0)
-    return max(known_s, s.nobodys_s)  # a self-test may have pressed on this very limb
+        restricted_s = max(restricted_s, limits.limb_cap_s(key[1]))
+    if not own.restricted_s < restricted_s:  # NaN is its own
+        return own
+    exercise_s = restricted_s if s.past_unknown else max((clock.exercise_s for clock in same), default=0.0)
+    return LimbClock(restricted_s, s.bench_free_s, exercise_s)
 
 
 def planned_restricted_s(prescription: Prescription) -> float:
@@ -218,7 +224,7 @@ def _selftest(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: 
         return Answer(False, "a self-test is under way: " + (testing.question(s) or "wait for its end, or stop"))
     if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
         return Answer(False, _not_now(s.phase))
-    refusal = bench.uncalibrated or testing.why_not(s, bench.limits)
+    refusal = s.unrecorded or bench.uncalibrated or testing.why_not(s, bench.limits)
     if refusal:
         return Answer(False, refusal)
     for cuff, one in enumerate(seen):
@@ -255,9 +261,13 @@ def _not_long_enough(cuff: int, one: Seen) -> str:
 
 
 def _start(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Bench, now_s: float) -> Answer:
-    if s.phase is Phase.IDLE and now_s - s.test_asked_at_s <= BUTTON_WITHIN_S:
+    if now_s - s.test_asked_at_s <= BUTTON_WITHIN_S:
         s.test_asked_at_s = -1e9
-        return _selftest(s, command, seen, bench, now_s)
+        if s.phase is Phase.IDLE:
+            return _selftest(s, command, seen, bench, now_s)
+        if s.phase is Phase.READY:  # whoever presses may mean the one or the other, and both fill a cuff
+            text = "a self-test was asked for and a session is ready since: press again to begin the session"
+            return Answer(False, text)
     if s.phase is Phase.FAULT:
         return Answer(False, f"not after a trip ({s.fault.rule if s.fault else 'fault'}): reset first")
     if s.phase is not Phase.READY:
@@ -280,7 +290,7 @@ def _start(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Ben
     if refusal is not None:
         return refusal
     s.step_index, s.progress_s, s.final, s.pausing = 0, 0.0, False, False
-    s.exercise_restricted_s = tuple([_carried_s(s, cuff) for cuff in range(len(s.prescriptions))])
+    _carry_over(s)
     s.started_at_s = s.sign_at_s = now_s
     s.last_repetition_at_s = nan
     s.outcome, s.ended = "", None
@@ -307,12 +317,13 @@ def _after_test(s: SessionState, limits: Limits, now_s: float) -> Answer | None:
     return None
 
 
-def _carried_s(s: SessionState, cuff: int) -> float:
-    """Stop and start again does not make a new exercise: that takes a minute of free flow."""
-    clock = s.clock_of(cuff)
-    if clock is None or clock.restricted_s == 0.0 or clock.free_s >= INTER_EXERCISE_S:
-        return 0.0
-    return min(clock.restricted_s, s.exercise_restricted_s[cuff])
+def _carry_over(s: SessionState) -> None:
+    """Stop and start again does not make a new exercise, nor does another cuff: that takes a minute of free flow."""
+    for cuff in range(len(s.limbs)):
+        clock = s.clock_of(cuff)
+        if clock is not None:
+            goes_on = clock.free_s < INTER_EXERCISE_S
+            clock.exercise_s = min(clock.restricted_s, clock.exercise_s) if goes_on else 0.0
 
 
 def _present(s: SessionState, _command: Command, _seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
@@ -376,7 +387,7 @@ def _resume(s: SessionState, seen: tuple[Seen, ...], now_s: float) -> Answer:
     if skipped:
         s.step_index, s.progress_s = s.step_index + 1, 0.0
         if target.exercise != step.exercise:
-            s.exercise_restricted_s = (0.0,) * len(s.prescriptions)
+            s.new_exercise()
     step = target
     s.warning = None
     s.last_repetition_at_s = nan  # a pause is no rest: nothing is counted from before it

@@ -18,9 +18,10 @@ LimbKey = tuple[str, Limb, Side]
 class LimbClock:
     restricted_s: float = 0.0
     free_s: float = 0.0  # continuously below 15 mmHg
+    exercise_s: float = 0.0  # restricted since the exercise under way, or the last one, began: the session says when
 
     def fork(self) -> LimbClock:
-        return LimbClock(self.restricted_s, self.free_s)
+        return LimbClock(self.restricted_s, self.free_s, self.exercise_s)
 
     def run(self, pressure_mmhg: float, certain: bool, dt_s: float) -> None:
         """Add one tick. `pressure_mmhg` is the higher of A and B; NaN or an uncertain reading counts as restricted, and
@@ -32,3 +33,4 @@ class LimbClock:
         else:
             self.free_s = 0.0
             self.restricted_s += max(0.0, dt_s)
+            self.exercise_s += max(0.0, dt_s)

@@ -175,7 +175,7 @@ def _step_over(s: SessionState, now_s: float) -> None:
     s.progress_s, s.repetition, s.step_from_s = 0.0, -1, now_s
     following = s.step
     if following is not None and following.exercise != was.exercise:
-        s.exercise_restricted_s = (0.0,) * len(s.prescriptions)
+        s.new_exercise()
     if following is None:
         s.final = True
         if not s.go(Event.SET_OVER, now_s) and not s.go(Event.HOLD_OVER, now_s):
@@ -286,7 +286,7 @@ def _rest(s: SessionState, now_s: float) -> None:
     if target is not step:
         s.step_index += 1
         if target.exercise != step.exercise or target.kind is StepKind.HOLD:
-            s.exercise_restricted_s = (0.0,) * len(s.prescriptions)
+            s.new_exercise()
     if target.inflated:
         _inflate_now(s, Event.REST_OVER, now_s)
     else:
@@ -321,6 +321,8 @@ def trip(s: SessionState, finding: Finding, now_s: float) -> None:
     if s.phase is FAULT:
         return
     s.fault, s.test_asked_at_s = finding, -1e9
+    if s.keeps:  # the release of a self-test that passed: it has not let go, or was not let
+        s.test_passed_at_s = nan
     s.tell(
         EventKind.TRIP,
         now_s,

@@ -42,7 +42,6 @@ class SessionState:
     prescriptions: tuple[Prescription | None, ...]
     targets_mmhg: tuple[float, ...]  # as prescribed, or as lowered since
     clocks: dict[LimbKey, LimbClock]
-    exercise_restricted_s: tuple[float, ...]
     limbs: tuple[LimbKey | None, ...]  # whose limb each cuff was put on last; stays when the session is over
     timeline: Timeline | None = None  # of the prescriptions: one for all cuffs in use
     step_index: int = -1
@@ -74,6 +73,7 @@ class SessionState:
     ended: Finding | None = None  # why the last session ended early; stands until the next start
     warning: Finding | None = None  # something to tell that neither trips nor ends
     not_ready: str = "no prescription"
+    unrecorded: str = ""  # why what happens now is not kept, as a sentence; "" where it is
     test: SelfTest | None = None  # the self-test under way
     test_stage_at_s: float = nan  # since when its stage lasts
     test_asked_at_s: float = -1e9  # when one was asked for that the button at the bench has to begin
@@ -111,6 +111,19 @@ class SessionState:
         """The clock of the limb this cuff was put on last. It runs on after the session: pressure may be there yet."""
         limb = self.limbs[cuff]
         return None if limb is None else self.clocks.get(limb)
+
+    @property
+    def exercise_restricted_s(self) -> tuple[float, ...]:
+        """By cuff, of the limb it was put on last. It belongs to the limb: another cuff makes no new exercise."""
+        clocks = [self.clock_of(cuff) for cuff in range(len(self.limbs))]
+        return tuple([0.0 if clock is None else clock.exercise_s for clock in clocks])
+
+    def new_exercise(self) -> None:
+        """What has been restricted so far belongs to the exercise before."""
+        for cuff in range(len(self.limbs)):
+            clock = self.clock_of(cuff)
+            if clock is not None:
+                clock.exercise_s = 0.0
 
     def tell(self, kind: EventKind, now_s: float, cuff: int | None = None, **data: Scalar) -> None:
         self.events.append(Happened(kind, now_s, self.phase, cuff, data))
@@ -154,7 +167,6 @@ def initial(
         prescriptions=(None,) * cuffs,
         targets_mmhg=(nan,) * cuffs,
         clocks=dict(clocks or {}),
-        exercise_restricted_s=(0.0,) * cuffs,
         limbs=(None,) * cuffs,
         fault=fault,
         past_unknown=past_unknown,

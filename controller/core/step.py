@@ -136,6 +136,7 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
 
     limb_clocks.run(s, seen, dt_s, now_s)
     if s.phase is IDLE or s.phase is READY:
+        s.unrecorded = asking.unrecorded(inputs.notices) if inputs.notices else ""
         _ready(s, new, settings.bench, now_s)
     replies: tuple[Reply, ...] = ()
     if inputs.commands:

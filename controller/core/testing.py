@@ -29,6 +29,7 @@ from .model import (
     GuardOrder,
     GuardState,
     Limb,
+    Mode,
     Scalar,
     Side,
     Watch,
@@ -61,7 +62,9 @@ def begin(s: SessionState, limits: Limits, now_s: float) -> None:
     subjects = []
     for cuff, prescription in enumerate(s.prescriptions):
         words = str(cuff + 1) if prescription is None else f"{prescription.plan.side} {prescription.plan.limb}"
-        lop_mmhg = inf if prescription is None else prescription.plan.lop_mmhg
+        lop_mmhg = (
+            inf if prescription is None or prescription.timeline.mode is Mode.NONE else prescription.plan.lop_mmhg
+        )
         subjects.append(Subject(selftest.leak_mmhg(lop_mmhg, limits.ceiling_mmhg), words))
     s.go(Event.TEST, now_s)
     s.test = selftest.begin(tuple(subjects))

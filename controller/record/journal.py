@@ -6,6 +6,10 @@ before. No clock in here: wall stamps come from the `Origin` that the compositio
 
 WAL with `synchronous=FULL`: one fsync for a commit instead of three, and a commit that returned is on the disk. A
 process killed at any moment leaves a file that the next open puts right.
+
+What a full disk did not take cannot be written anywhere, so it is said by something that is taken away: beside the file
+lies `NAME.whole` as long as it holds all that happened. Without it the next boot knows that there is something it does
+not know.
 """
 
 from __future__ import annotations
@@ -33,7 +37,6 @@ DISK_LOW_BYTES: Final = 200_000_000
 CHAIN_START: Final = bytes(32)
 CHECKED_AT_OPEN: Final = 1_000  # events whose chain is verified when the file is opened; `verify` does them all
 _PRUNED_AT_ONCE: Final = 5_000  # rows, so that pruning never holds up an event for long
-_LIMBS_RECALLED: Final = 200  # the newest; a limb's clock means nothing a day later
 _SESSIONS_RECALLED: Final = 1_000  # the newest: far more than a bench sees in the week that counts
 _BUSY_S: Final = 0.2
 
@@ -82,7 +85,7 @@ class Recalled:
     limbs: tuple[LimbSeconds, ...]
     began: tuple[Began, ...]  # newest first
     last_session: bytes | None  # the payload, as it was published
-    broken: str  # "" or a sentence: the file could not be read, a new one was begun beside it
+    broken: str  # "" or a sentence: the file could not be read, or does not hold all that happened
 
 
 class Journal:
@@ -100,6 +103,7 @@ class Journal:
         self.path = Path(path) if str(path) != MEMORY else None
         self._origin = origin
         self.broken = ""
+        self._whole = None if self.path is None else self.path.with_name(f"{self.path.name}.whole")
         self._db = self._open(new_id)
         row = self._db.execute("SELECT journal_id FROM identity").fetchone()
         self.journal_id: str = row[0]
@@ -108,20 +112,46 @@ class Journal:
     # --- opening -------------------------------------------------------------------------------------------------
 
     def _open(self, new_id: Callable[[], str]) -> sqlite3.Connection:
-        if self.path is None:
+        if self.path is None or self._whole is None:
             return _ready(_connect(MEMORY), new_id)
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        first = not self.path.exists() and not self._whole.exists() and not _aside(self.path, 1).exists()
+        if not first and not self.path.exists():
+            self.broken = f"the journal {self.path.name} is gone: a new one begun"
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # nobody else's to read
         try:
-            return _sound(_connect(self.path), new_id)
+            db = _sound(_connect(self.path), new_id)
         except sqlite3.DatabaseError as error:
             if not _is_broken(error):
                 raise
+            self.doubt()  # first: whatever ends this process now, the next one must know
             aside = _put_aside(self.path)
             self.broken = (
                 f"the journal {self.path.name} cannot be read ({error}): kept as {aside.name}, a new one begun"
             )
             return _sound(_connect(self.path), new_id)
+        if first:
+            self.trust()
+        elif not self._whole.exists() and not self.broken:
+            self.broken = f"the journal {self.path.name} does not hold all that happened before this start"
+        if self.broken:
+            self.doubt()
+        return db
+
+    # --- whether it holds all that happened ----------------------------------------------------------------------
+
+    def trust(self) -> None:
+        """It does, as far as anybody will ever know. Raises OSError."""
+        if self._whole is not None and self.path is not None:
+            self._whole.write_text(f"As long as this lies here, {self.path.name} holds all that happened. Leave it.\n")
+
+    def doubt(self) -> None:
+        """It does not, or may not from now on. A full disk does this too; never raises."""
+        if self._whole is not None:
+            with suppress(OSError):
+                self._whole.unlink(missing_ok=True)
+
+    # --- opening, and what is in it ------------------------------------------------------------------------------
 
     def _tail(self) -> tuple[int, bytes]:
         row = self._db.execute("SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").fetchone()
@@ -132,8 +162,7 @@ class Journal:
         limbs = tuple(
             LimbSeconds(*row)
             for row in self._db.execute(
-                "SELECT code, limb, side, restricted_s, wall_s FROM limb_clocks ORDER BY wall_s DESC LIMIT ?",
-                (_LIMBS_RECALLED,),
+                "SELECT code, limb, side, restricted_s, wall_s FROM limb_clocks WHERE restricted_s > 0"
             )
         )
         row = self._db.execute("SELECT payload FROM sessions ORDER BY id DESC LIMIT 1").fetchone()
@@ -353,10 +382,14 @@ def _is_broken(error: sqlite3.DatabaseError) -> bool:
     return code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
 
 
+def _aside(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}.broken-{number}{path.suffix}")
+
+
 def _put_aside(path: Path) -> Path:
     """Rename a broken journal with what belongs to it. The first free name of journal.broken-N.db."""
     number = 1
-    while (aside := path.with_name(f"{path.stem}.broken-{number}{path.suffix}")).exists():
+    while (aside := _aside(path, number)).exists():
         number += 1
     for tail in ("-wal", "-shm", ""):
         part = path.with_name(path.name + tail)

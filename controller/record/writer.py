@@ -30,6 +30,7 @@ BATCH: Final = 200  # events in one transaction
 WINDOW: Final = 256  # stored events held in memory for the publisher; the rest stay in the file
 WORK_EVERY_S: Final = 0.05
 SECOND_S: Final = 1.0  # trace rows, the cursor and a retry go with the next event, or after this long
+DOUBT_S: Final = 0.2
 DISK_EVERY: Final = 30  # seconds between looks at the free space; pruning goes with them
 
 
@@ -55,6 +56,7 @@ class _Desk:
         self._stuck = (Notice("journal_failed", TRACE_STUCK / 10.0, None, "s", "the disk does not answer"),)
         self._unpublished: deque[tuple[int, bytes]] = deque()
         self._acknowledged = self._kept = self._loaded = 0
+        self._past_known = self._whole = not journal.broken
 
     # --- the tick's side: never raises, never waits ---------------------------------------------------------------
 
@@ -76,6 +78,10 @@ class _Desk:
     def notices(self) -> tuple[Notice, ...]:
         """What stands now. The same tuple until something changes."""
         return self._notices if len(self._trace) < self._trace_stuck else self._stuck
+
+    def past_known(self) -> None:
+        """Whatever the file does not tell of the time before this start matters no longer."""
+        self._past_known = True
 
     # --- the publisher's side: memory only -----------------------------------------------------------------------
 
@@ -185,7 +191,19 @@ class _Desk:
         except (sqlite3.Error, OSError) as error:
             self._failed = str(error)
 
+    def _mark(self) -> None:
+        """Say beside the file whether it holds all that happened, for the next boot. A file can be taken away from a
+        disk that takes nothing more."""
+        whole = self._past_known and not self._failed and not self._lost
+        if whole and not self._whole:
+            self._guarded(self._journal.trust)
+            whole = not self._failed
+        elif self._whole and not whole:
+            self._journal.doubt()
+        self._whole = whole
+
     def _tell(self) -> None:
+        self._mark()
         notices = []
         if self._failed:
             notices.append(
@@ -303,4 +321,9 @@ class JournalThread(_Desk):
         self._closing = True
         self._wake.set()
         self._thread.join(timeout_s)
-        return not self._thread.is_alive() and not self._events and not self._hand
+        stored = not self._thread.is_alive() and not self._events and not self._hand
+        if not stored:  # the next boot must know, and this end must not wait for it
+            doubting = threading.Thread(target=self._journal.doubt, name="journal", daemon=True)
+            doubting.start()
+            doubting.join(DOUBT_S)
+        return stored

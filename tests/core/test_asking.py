@@ -10,7 +10,7 @@ import pytest
 import session_bench as bench
 from controller.core import asking
 from controller.core.limits import Limits
-from controller.core.model import VENT, Ask, AskKind, GuardState, Limb, Mode, Phase, Seen, Side, Verb
+from controller.core.model import VENT, Ask, AskKind, GuardState, Limb, Mode, Notice, Phase, Seen, Side, Verb
 from session_bench import Stand, prescription, timeline
 
 
@@ -23,6 +23,31 @@ def watched(stand: Any, limits: Limits | None = None) -> Any:
 
 
 # --- asks ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("notice", "says"),
+    [
+        (
+            Notice("journal_failed", detail="disk is full"),
+            "nothing can be recorded now (disk is full): see to the disk",
+        ),
+        (Notice("journal_failed"), "nothing can be recorded now (the journal does not say why): see to the disk"),
+        (Notice("journal_events_lost", 7.0), "not all that happened could be recorded: see to the disk, then restart"),
+    ],
+)
+def test_nothing_begins_that_would_not_be_recorded(notice: Notice, says: str) -> None:
+    """And what has begun goes on: a full disk is no reason to let a limb wait."""
+    stand = Stand().ready()
+    stand.notices = (Notice("broker_lost"), notice)
+    stand.run(0.25)
+    assert stand.phase is Phase.IDLE
+    assert says in stand.refused(Verb.START).text
+    assert says in stand.refused(Verb.SELFTEST).text
+    stand.notices = (Notice("broker_lost"),)
+    stand.run(0.25).obeyed(Verb.START)
+    stand.notices = (notice,)
+    assert stand.until(Phase.WORKING).run(3.0).phase is Phase.WORKING
 
 
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase not in bench.MAY_PRESS], ids=str)

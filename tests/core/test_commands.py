@@ -15,6 +15,7 @@ from controller.core.limits import Limits
 from controller.core.model import (
     VENTED,
     Command,
+    CuffPlan,
     EventKind,
     GuardOrder,
     GuardState,
@@ -754,3 +755,55 @@ def test_a_new_code_does_not_make_a_new_leg() -> None:
     clock = stand.state.session.clock_of(0)
     assert clock is not None
     assert clock.restricted_s >= lived_s
+
+
+def test_an_old_code_does_not_make_a_new_leg_either() -> None:
+    """One that was prescribed for before, and has a clock of its own, takes on what the leg has had under another."""
+    line = timeline(Mode.CONTINUOUS, work(110))  # 440 s, planned as 470
+    stand = Stand().ready(prescription(line, code="P1"))
+    stand.obeyed(Verb.STOP)
+    restricted_s = 0.0
+    for code in ("P10", "P1"):
+        stand.run(61.0).started(prescription(line, code=code))
+        stand.until(Phase.WORKING)
+        stand.until(Phase.IDLE, at_most_s=600.0)
+        clock = stand.s.clocks[code, Limb.LEG, Side.LEFT]
+        assert clock.restricted_s > restricted_s + 440.0
+        restricted_s = clock.restricted_s
+    stand.obeyed(Verb.SCREEN, screening=screening("P10"))
+    refused = stand.refused(Verb.PRESCRIBE, prescription=prescription(line, code="P10"))
+    assert "leave the cuff empty for 180 s first" in refused.text
+    assert refused.limit == 1200.0
+
+
+def test_another_cuff_does_not_make_a_new_exercise() -> None:
+    line = timeline(Mode.CONTINUOUS, work(110), cap_s=480.0)
+    stand = Stand(cuffs=2).started(prescription(line, cuff=0)).until(Phase.WORKING).run(400.0)
+    stand.obeyed(Verb.STOP)
+    stand.until(Phase.IDLE)
+    stand.started(prescription(line, cuff=1))
+    assert stand.s.exercise_restricted_s[1] > 400.0
+    stand.until(Phase.STOPPING, at_most_s=120.0)
+    assert stand.s.ended.rule == "too_long"
+    assert stand.s.ended.limit == 480.0
+
+
+def test_a_minute_of_free_flow_does() -> None:
+    stand = Stand(cuffs=2).started().until(Phase.WORKING).run(5.0)
+    stand.obeyed(Verb.STOP)
+    stand.until(Phase.IDLE).run(61.0).started(prescription(cuff=1))
+    assert stand.s.exercise_restricted_s[1] < 1.0
+    assert stand.s.clocks["A1", Limb.LEG, Side.LEFT].restricted_s > 5.0
+
+
+@pytest.mark.parametrize("cuffs", [1, 2])
+def test_a_protocol_without_a_cuff_is_lived_with_every_cuff_vented(cuffs: int) -> None:
+    """It has no LOP, so no rule of a cuff in use can judge it: NaN would trip."""
+    plan = CuffPlan(Limb.LEG, Side.LEFT, nan, nan, nan)
+    stand = Stand(cuffs=cuffs)
+    stand.run(1.0).obeyed(Verb.SCREEN, screening=screening())
+    said = stand.obeyed(Verb.PRESCRIBE, prescription=replace(prescription(bench.NO_CUFF), plan=plan))
+    assert said.text == "cuff 1: short without pressure"
+    stand.run(3.0).obeyed(Verb.START)
+    assert stand.until(Phase.IDLE, at_most_s=120.0).s.outcome == "completed"
+    assert not stand.told(EventKind.TRIP)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from typing import Any
 
 import pytest
@@ -38,13 +38,17 @@ def to(stand: Any, stage: Stage) -> Any:
     raise AssertionError(stand.s.test.stage)
 
 
-def through(stand: Any) -> Any:
+def to_its_end(stand: Any) -> Any:
     while stand.s.test is not None:
         if stand.s.test.waits:
             stand.say(Verb.SELFTEST, answer=stand.s.test.subjects[stand.s.test.cuff].answer)
         else:
             stand.tick()
-    return stand.until(Phase.IDLE, Phase.READY, Phase.FAULT)
+    return stand
+
+
+def through(stand: Any) -> Any:
+    return to_its_end(stand).until(Phase.IDLE, Phase.READY, Phase.FAULT)
 
 
 def outcomes(stand: Any) -> list[str]:
@@ -263,6 +267,9 @@ def test_where_the_button_would_begin_a_session_it_begins_no_test() -> None:
     stand.obeyed(Verb.PRESCRIBE, prescription=prescription())
     stand.until(Phase.READY)
     assert "stop first" in stand.refused(Verb.SELFTEST).text
+    twofold = stand.refused(Verb.START, source="panel").text  # the one who presses may have the first answer in mind
+    assert twofold == "a self-test was asked for and a session is ready since: press again to begin the session"
+    assert stand.run(1.0).phase is Phase.READY
     stand.obeyed(Verb.START, source="panel")
     assert stand.phase is Phase.INFLATING
 
@@ -487,3 +494,17 @@ def test_a_row_of_the_bench_that_failed_is_named_without_a_cuff() -> None:
         "selftest_failed", -1, 0.0, 1.0, "", stand.s.test_failed.text, stand.s.test_failed.at_s
     )
     assert stand.s.test_failed.text.startswith("self-test failed: over-long leases refused")
+
+
+def test_a_release_that_trips_takes_back_what_the_test_has_passed() -> None:
+    stand = Stand(selftest_required=True).run(1.0)
+    stand.obeyed(Verb.SELFTEST)
+    to_its_end(stand)
+    assert stand.phase is Phase.STOPPING
+    assert isfinite(stand.s.test_passed_at_s)
+    stand.channels[0].a = stand.channels[0].b = 40.0  # it fills again, or was never empty
+    stand.until(Phase.FAULT, at_most_s=10.0)
+    stand.channels[0].a = stand.channels[0].b = None
+    stand.run(2.0).obeyed(Verb.RESET)
+    stand.until(Phase.IDLE, at_most_s=5.0)
+    assert isnan(stand.s.test_passed_at_s)

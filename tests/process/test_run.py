@@ -306,6 +306,36 @@ def test_a_full_disk_never_stops_control(bench: Any) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
+def test_what_a_full_disk_did_not_take_is_unknown_at_the_next_start(bench: Any) -> None:
+    """A trip and a limb's time that were never stored: FAULT, and the limb counts as at its cap."""
+    import resource
+
+    bench.inflate(30.0)
+    pid = bench.process.pid
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, 1))
+    bench.until(
+        lambda seen: any(alarm["condition"] == "journal_failed" for alarm in seen["alarms"]), "the alarm journal_failed"
+    )
+    bench.say("stop")
+    seen = bench.until(lambda seen: seen["phase"] == "idle", "IDLE")
+    assert seen["phase"] == "idle"
+    assert bench.say("screen", answers=bench.answers(), by="AB")["ok"]
+    bench.say("prescribe", **bench.prescription())
+    refused = bench.say("start")
+    assert not refused["ok"]
+    assert "nothing can be recorded now" in refused["text"]
+    bench.signal(signal.SIGTERM)
+    bench.ended(20.0)
+    bench.start()
+    assert bench.phase() == "fault"
+    bench.reset()
+    assert bench.say("screen", answers=bench.answers(), by="AB")["ok"]
+    refused = bench.say("prescribe", **bench.prescription())
+    assert refused["limit"] == 1200.0
+    assert "leave the cuff empty for 180 s first" in refused["text"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
 def test_no_file_descriptor_left_never_stops_control(bench: Any) -> None:
     import resource
 
@@ -438,6 +468,11 @@ def test_a_broken_journal_comes_up_in_fault(bench: Any) -> None:
     bench.signal(signal.SIGTERM)
     assert bench.ended()[0] == 0
     bench.journal_path.write_bytes(b"SQLite format 3\x00" + b"\xa5" * 20_000)
+    for _ in range(2):  # once more: a start that nobody saw to, or that went wrong, has told nobody anything
+        bench.start()
+        assert bench.phase() == "fault"
+        bench.signal(signal.SIGTERM)
+        assert bench.ended()[0] == 0
     bench.start()
     assert bench.phase() == "fault"
     assert list(Path(bench.journal_path.parent).glob("*.broken-1.sqlite")), "kept"

@@ -57,6 +57,41 @@ def test_second_broken_one_does_not_overwrite_the_first(path: Path, origin: Orig
     assert {"journal.broken-1.db", "journal.broken-2.db"} <= {one.name for one in path.parent.iterdir()}
 
 
+def whole(path: Path) -> bool:
+    return path.with_name(f"{path.name}.whole").exists()
+
+
+def test_what_a_broken_one_held_is_unknown_until_somebody_has_seen_to_it(path: Path, origin: Origin) -> None:
+    """However often it is opened since, and whatever ends the process that put it aside."""
+    Journal(path, origin).close()
+    path.write_bytes(b"torn by a power cut" * 1000)
+    for says in ("cannot be read", "does not hold all", "does not hold all"):
+        journal = Journal(path, origin)
+        assert says in journal.recall().broken
+        assert not whole(path)
+        journal.close()
+    path.unlink()  # put aside, and killed before the new one was begun
+    journal = Journal(path, origin)
+    assert "gone" in journal.recall().broken
+    journal.trust()
+    journal.close()
+    again = Journal(path, origin)
+    assert again.recall().broken == ""
+    again.close()
+
+
+def test_one_that_is_gone_is_not_a_first_one(path: Path, origin: Origin) -> None:
+    first = Journal(path, origin)
+    assert first.recall().broken == ""
+    assert whole(path)
+    first.close()
+    path.unlink()
+    journal = Journal(path, origin)
+    assert "gone" in journal.recall().broken
+    assert not whole(path)
+    journal.close()
+
+
 def test_truncated_file_is_noticed(path: Path, origin: Origin, happened: Make) -> None:
     journal = Journal(path, origin)
     for number in range(200):
@@ -228,6 +263,21 @@ def test_limb_clocks_come_back_newest(path: Path, origin: Origin, happened: Make
         journal.store([(1000.0 + number, told)])
     limbs = {(one.code, one.limb, one.side): (one.restricted_s, one.wall_s) for one in journal.recall().limbs}
     assert limbs == {("c1", "leg", "left"): (20.0, 1002.0), ("c1", "leg", "right"): (30.0, 1003.0)}
+    journal.close()
+
+
+def test_a_limb_clock_is_not_hidden_by_a_wall_clock_that_ran_ahead(path: Path, origin: Origin, happened: Make) -> None:
+    journal = Journal(path, origin)
+    for number in range(300):
+        told = happened(number, EventKind.LIMB_CLOCK, code=f"c{number}", limb="leg", side="left", restricted_s=5.0)
+        journal.store([(2e9, told)])
+    told = happened(301, EventKind.LIMB_CLOCK, code="now", limb="leg", side="left", restricted_s=1150.0)
+    cleared = happened(302, EventKind.LIMB_CLOCK, code="c0", limb="leg", side="left", restricted_s=0.0)
+    journal.store([(1e9, told), (1e9, cleared)])
+    limbs = {one.code: one.restricted_s for one in journal.recall().limbs}
+    assert limbs["now"] == 1150.0
+    assert "c0" not in limbs
+    assert len(limbs) == 300
     journal.close()
 
 

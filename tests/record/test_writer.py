@@ -94,6 +94,64 @@ def test_full_disk_keeps_events_in_memory(
     assert published(desk) == list(range(1, 501))
 
 
+def whole(journal: Journal) -> bool:
+    assert journal.path is not None
+    return journal.path.with_name(f"{journal.path.name}.whole").exists()
+
+
+def test_while_the_disk_refuses_the_next_boot_would_know(
+    desk: InlineJournal, journal: Journal, happened: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(journal, monkeypatch)
+    assert whole(journal)
+    disk.full = True
+    desk.event(happened(1))
+    desk.flush()
+    assert not whole(journal)
+    disk.full = False
+    desk.flush()
+    assert whole(journal), "all of it is there after all"
+    disk.full = True
+    for number in range(EVENTS_WAITING_MAX + 1):
+        desk.event(happened(number))
+    desk.flush()
+    disk.full = False
+    desk.flush()
+    assert not whole(journal), "one is lost for good"
+
+
+def test_a_past_that_is_unknown_stays_so_until_it_is_said_to_matter_no_longer(
+    tmp_path: Path, origin: Origin, happened: Make
+) -> None:
+    (tmp_path / "journal.db").write_bytes(b"torn" * 1000)
+    journal = Journal(tmp_path / "journal.db", origin)
+    desk = InlineJournal(journal, origin.wall_s)
+    desk.event(happened(1))
+    desk.flush()
+    assert not whole(journal)
+    desk.past_known()
+    desk.flush()
+    assert whole(journal)
+    desk.close()
+
+
+def test_a_folder_that_takes_no_mark_is_a_failing_journal(
+    desk: InlineJournal, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses() -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "trust", refuses)
+        desk._whole = False
+        desk.flush()
+        assert conditions(desk) == ["journal_failed"]
+    desk.event(Happened(EventKind.BOOT, 0.0, Phase.IDLE, None, {}))
+    desk.flush()
+    assert conditions(desk) == []
+    assert whole(journal)
+
+
 def test_beyond_a_thousand_events_are_counted_as_lost(
     desk: InlineJournal, journal: Journal, happened: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +226,7 @@ def test_hung_disk_holds_up_nobody(
     assert len(thread._trace) > TRACE_STUCK
     assert conditions(thread) == ["journal_failed"]
     assert not thread.close(0.2), "a disk that hangs does not hold up the end"
+    assert not whole(journal), "and what it did not take is unknown at the next boot"
     disk.hung.set()
     thread._thread.join(20.0)
     assert not thread._thread.is_alive()
