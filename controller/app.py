@@ -53,7 +53,7 @@ from .record.writer import JournalThread
 from .settings import PanelSettings, Settings, load, read_certificates, read_password
 from .simulation import Patient, SimulatedBench, plant_of, simulated_bench
 from .tomlfile import BadInput
-from .wires import WiredBench, wired_bench
+from .wires import WiredBench, real_lines, wired_bench
 
 STOP_WITHIN_S: Final = 8.0  # how long the end of the process waits for empty
 GONE_WITHIN_S: Final = 1.6  # of the publisher, once the cuff is empty
@@ -127,7 +127,7 @@ class Service:
         )
         self.orders = Orders(self.control, limits, lambda: datetime.now(UTC), protocols)
         self.control.watch(self.orders.after)
-        self._core, self._state = core, place.state
+        self._core, self._state, self._runtime = core, place.state, place.socket.parent
         if recalled.broken:
             self.control.watch(self._look_back)
         if settings.guard.kind != "simulated":
@@ -165,8 +165,8 @@ class Service:
             self.journal.past_known()
 
     def _look_anew(self, stepped: Stepped, _now_s: float) -> None:
-        """After a reset the guard may be one that was started since, with other corrections: no READY until the file
-        and its note have been read again, beside the tick."""
+        """After a reset the guard may be one that was started since, with other corrections or other lines: no READY
+        until the file and its note have been read again, beside the tick."""
         if any(one.kind is EventKind.PHASE and one.data.get("event") == "reset" for one in stepped.events):
             self._settle("the calibration is being looked at")
             reading = self._loop.run_in_executor(None, self._uncalibrated)
@@ -174,6 +174,8 @@ class Service:
 
     def _uncalibrated(self) -> str:
         try:
+            if refusal := real_lines(self.settings, self._runtime):
+                return f"{refusal}, and restart the service"
             return calibration.standing(self.settings, self._state, datetime.now(UTC).date()).uncalibrated
         except Exception as error:  # whatever it is, the calibration is not known to do
             return f"{error}: restart the service"

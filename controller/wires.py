@@ -43,12 +43,8 @@ def wired_bench(settings: Settings, runtime: Path, clock: Callable[[], float], a
     Raises OSError: a bus that is not there, or a real guard behind simulated physics."""
     from .control import Hardware
 
-    lines = guard_lines(runtime, settings.bench_id)
-    if settings.simulated is not None and lines.exists():
-        raise OSError(
-            f"{lines}: the guard of bench {settings.bench_id} has real lines, and its file says [simulated], with which"
-            " nothing would be calibrated or tested: remove that table"
-        )
+    if refusal := real_lines(settings, runtime):
+        raise OSError(refusal)
     driven = Hardware(corrected(sensors_a(settings, runtime, clock), a), guard_link(settings, runtime))
     if settings.simulated is None:
         return WiredBench(driven, ())
@@ -56,6 +52,18 @@ def wired_bench(settings: Settings, runtime: Path, clock: Callable[[], float], a
 
     world = world_socket(runtime, settings.bench_id)
     return WiredBench(driven, tuple([WorldLimb(world, cuff) for cuff in range(len(settings.cuffs))]))
+
+
+def real_lines(settings: Settings, runtime: Path) -> str:
+    """Why a bench of simulated physics must not be driven, as a sentence: the guard that answers here has real lines.
+    "" where it has none."""
+    lines = guard_lines(runtime, settings.bench_id)
+    if settings.simulated is None or not lines.exists():
+        return ""
+    return (
+        f"{lines}: the guard of bench {settings.bench_id} has real lines, and its file says [simulated], with which"
+        " nothing would be calibrated or tested: remove that table"
+    )
 
 
 def guard_link(settings: Settings, runtime: Path) -> GuardLink:

@@ -139,3 +139,22 @@ def test_a_guard_that_was_started_anew_with_other_corrections_is_found_at_the_re
 def test_the_scale_of_a_sensor_that_others_read_needs_no_bus(kind: Any) -> None:
     low_mmhg, high_mmhg = hardware.scale_mmhg(SensorSettings(bus=250, kind=kind))
     assert low_mmhg < 0.0 < 290.0 < high_mmhg
+
+
+def test_a_guard_that_was_started_anew_with_real_lines_is_found_at_the_reset(tmp_path: Path) -> None:
+    """Control with [simulated], and somebody who took that table out of the file and started the guard alone."""
+    path = tmp_path / "bench.toml"
+    path.write_text(BENCH + "[simulated]\n", encoding="utf-8")
+
+    async def reset() -> str:
+        place = app.Place(tmp_path / "b1.sock", tmp_path / "b1.sqlite", tmp_path)
+        one = app.Service(load(path), place, asyncio.get_running_loop(), "0")
+        assert one._uncalibrated() == ""
+        (tmp_path / "b1.lines.json").write_text("{}")
+        found = one._uncalibrated()
+        one.journal.close(0.3)
+        return found
+
+    found = asyncio.run(reset())
+    assert "the guard of bench b1 has real lines, and its file says [simulated]" in found
+    assert found.endswith("remove that table, and restart the service")

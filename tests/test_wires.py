@@ -9,7 +9,7 @@ import pytest
 
 from controller.calibration_file import Correction
 from controller.settings import Settings, load
-from controller.wires import WiredBench, guard_lines_of, guard_link, sensors_a, sensors_b, wired_bench
+from controller.wires import WiredBench, guard_lines_of, guard_link, real_lines, sensors_a, sensors_b, wired_bench
 from controller.world_process import make_world, run
 from firmware_bridge.pins import CuffLines, GuardLines
 from firmware_bridge.ports import SensorFault
@@ -75,6 +75,9 @@ def test_a_guard_with_real_lines_is_not_driven_on_simulated_physics(tmp_path: Pa
     (tmp_path / "b1.lines.json").write_text("{}")
     with pytest.raises(OSError, match=r"the guard of bench b1 has real lines, and its file says \[simulated\]"):
         wired(settings(tmp_path, WORLD), tmp_path, lambda: 0.0)
+    assert real_lines(settings(tmp_path, BENCH), tmp_path) == ""
+    (tmp_path / "b1.lines.json").unlink()
+    assert real_lines(settings(tmp_path, WORLD), tmp_path) == ""
 
 
 def test_a_world_has_every_device_at_its_place(tmp_path: Path) -> None:

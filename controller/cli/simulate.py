@@ -161,9 +161,10 @@ def _print(result: dict[str, Any]) -> None:
     from rich.console import Console
 
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+    target = "without a cuff" if result["target_mmhg"] is None else f"at {result['target_mmhg']:g} mmHg"
     console.print(
         f"{result['outcome']} after {result['duration_s']:.1f} s: {result['protocol']} "
-        f"at {result['target_mmhg']:g} mmHg, LOP {result['lop_mmhg']:g} mmHg, "
+        f"{target}, LOP {result['lop_mmhg']:g} mmHg, "
         f"guard {result['guard']}, seed {result['seed']} (simulated bench and limb)"
     )
     for trip in result["trips"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import nan
 
 from . import testing
-from .limits import EMPTY_MMHG, LIMB_CAP_S, UNATTENDED_S, Limits
+from .limits import EMPTY_MMHG, LIMB_CAP_S, SCREENING_VALID_S, UNATTENDED_S, Limits
 from .model import (
     HOLDING,
     INFLATING,
@@ -102,6 +102,13 @@ def unrecorded(notices: tuple[Notice, ...]) -> str:
         if one.condition == "journal_events_lost":
             return "not all that happened could be recorded: see to the disk, then restart the service"
     return ""
+
+
+def outdated(s: SessionState, now_s: float) -> str:
+    """Why the screening counts no longer, as a sentence; "" while it does."""
+    if now_s - s.screened_at_s < SCREENING_VALID_S:
+        return ""
+    return f"{s.code} was screened more than {SCREENING_VALID_S / 3600:g} h ago: screen again"
 
 
 def unready(

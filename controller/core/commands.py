@@ -78,7 +78,7 @@ def _screen(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: 
         return Answer(False, "nothing to screen: give the answers")
     if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
         return Answer(False, _not_now(s.phase))
-    s.screening = screening
+    s.screening, s.screened_at_s = screening, now_s
     s.tell(
         EventKind.SCREENED,
         now_s,

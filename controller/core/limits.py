@@ -55,6 +55,7 @@ RELEASE_TIMEOUT_S: Final = 5.0
 LEAK_TOPPING_S: Final = 7.0  # continuous topping up [F Delfi, Zimmer: 7-9 s]
 SELFTEST_CEILING_MMHG: Final = 200.0  # [J] of a self-test, armed at the guard too: its highest pressure is 150
 SELFTEST_RESTRICTED_S: Final = 300.0  # [J] the most that a self-test may restrict a limb, armed at the guard too
+SCREENING_VALID_S: Final = 43_200.0  # [J] its blood pressure and its questions are of today
 SELFTEST_VALID_S: Final = 86_400.0  # [J] a bench that wants a self-test wants one a day
 AUDIO_PAUSE_S: Final = 30.0  # [F Delfi, Zimmer]
 

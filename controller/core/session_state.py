@@ -43,6 +43,7 @@ class SessionState:
     targets_mmhg: tuple[float, ...]  # as prescribed, or as lowered since
     clocks: dict[LimbKey, LimbClock]
     limbs: tuple[LimbKey | None, ...]  # whose limb each cuff was put on last; stays when the session is over
+    screened_at_s: float = nan
     timeline: Timeline | None = None  # of the prescriptions: one for all cuffs in use
     step_index: int = -1
     progress_s: float = 0.0  # of this step, lived before a pause

@@ -185,8 +185,10 @@ def _look(new: CoreState, dt_s: float) -> selftest.Look:
 
 
 def _ready(s: SessionState, new: CoreState, bench: Bench, now_s: float) -> None:
-    s.not_ready = asking.unready(s, new.seen, new.guard, new.estop_ok, bench.uncalibrated) or testing.untested(
-        s, bench.selftest_required, now_s
+    s.not_ready = (
+        asking.unready(s, new.seen, new.guard, new.estop_ok, bench.uncalibrated)
+        or asking.outdated(s, now_s)
+        or testing.untested(s, bench.selftest_required, now_s)
     )
     if s.phase is IDLE and not s.not_ready:
         s.go(Event.READIED, now_s)

@@ -137,6 +137,7 @@ class Measure:
     _open_rests: list[_Rest] = field(default_factory=list)
     _open_inflations: list[_Inflation] = field(default_factory=list)
     _repetitions: int = 0
+    _unattended_from_s: float = nan
     _hash: Any = field(default_factory=sha256)
     _batch: bytearray = field(default_factory=bytearray)
 
@@ -177,15 +178,19 @@ class Measure:
         if self.trips:
             self._trip_tick(stepped, now_s)
 
-    def unattended(self, now_s: float) -> None:
-        """One tick's time in which the control process stood still: the guard alone acts."""
+    def unattended(self, now_s: float, tripped: bool) -> None:
+        """One tick's time in which the control process stood still: the guard alone acts. `tripped`: and has vented,
+        which took as long as it has stood still."""
+        if not isfinite(self._unattended_from_s):
+            self._unattended_from_s = now_s
         for plant in self.plants:
             self.max_true_mmhg = max(self.max_true_mmhg, plant.cuff_mmhg)
         lops = [one.plan.lop_mmhg for one in self._before.prescriptions if one is not None] if self._before else []
         if lops and max(plant.cuff_mmhg for plant in self.plants) > min(lops):
             self.seconds_above_lop += self.tick_s
-        if not self.trips and self._before is not None and self._before.phase in PRESSURISED:
-            self.trips.append(_Trip("lease_expired", None, now_s, "the guard has vented: lease_expired"))
+        if tripped and not self.trips and self._before is not None and self._before.phase in PRESSURISED:
+            since_s = self._unattended_from_s
+            self.trips.append(_Trip("lease_expired", None, since_s, "the guard has vented: lease_expired"))
         self._trip_tick(None, now_s)
 
     # --- events --------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
+from firmware_bridge.firmware import wire
+
 from .. import __version__
 from ..clock import virtual_loop
 from ..control import Control
@@ -148,7 +150,7 @@ class Lived:
         """The world goes on without the control process: the guard's passes, the physics, and who measures."""
         now_s = self._loop.time()
         self.bench.guard.advance(now_s)
-        self.measure.unattended(now_s)
+        self.measure.unattended(now_s, self.bench.guard.guard.state == wire.TRIPPED)
         self.schedule.mend(now_s)
         if now_s - self._stalled_at_s >= AFTER_TRIP_S:
             self.finish()
@@ -264,11 +266,16 @@ async def _live(
         "guard": scenario.guard,
         "seed": scenario.seed,
         "lop_mmhg": scenario.lop_mmhg,
-        "target_mmhg": round(prescription.plan.target_mmhg, 2),
+        "target_mmhg": _number(prescription.plan.target_mmhg),
         "version": __version__,
         **told,
         **wall_of,
     }
+
+
+def _number(value: float) -> float | None:
+    """None where there is none: a protocol without a cuff has no target."""
+    return round(value, 2) if isfinite(value) else None
 
 
 TRACE_COLUMNS: Final = (

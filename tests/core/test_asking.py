@@ -247,3 +247,14 @@ def test_no_uncalibrated_bench_gets_ready_or_starts() -> None:
     assert not reply.ok
     assert "calibrate it first" in reply.text
     assert stand.run(5.0).phase is Phase.IDLE
+
+
+def test_a_screening_is_of_today() -> None:
+    stand = Stand().ready()
+    stand.state.session.screened_at_s = stand.now_s - 43_199.0
+    assert stand.run(0.5).phase is Phase.READY
+    stand.run(1.0)
+    assert stand.phase is Phase.IDLE
+    assert "A1 was screened more than 12 h ago: screen again" in stand.refused(Verb.START).text
+    stand.obeyed(Verb.SCREEN, screening=bench.screening())
+    assert stand.until(Phase.READY, at_most_s=2.0).s.prescriptions[0] is not None

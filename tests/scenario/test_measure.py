@@ -408,12 +408,21 @@ def test_a_process_that_stands_still_trips_by_its_lease(lived: Lived) -> None:
     for tick in range(50):
         if tick == 25:
             plant.pump_enabled, plant.vent_open, plant.vent_is_open = False, True, True
-        lived.measure.unattended(lived.now_s)
+        lived.measure.unattended(lived.now_s, tripped=tick >= 25)
         lived.now_s += TICK_S
     (trip,) = lived.result()["trips"]
     assert trip["rule"] == "lease_expired"
     assert trip["vent_commanded_after_s"] == 0.25
     assert trip["below_15_after_s"] is None
+
+
+def test_a_process_that_comes_back_before_its_lease_has_lapsed_has_not_tripped(lived: Lived) -> None:
+    lived.begin_set()
+    lived.ticks(10, 100.0)
+    for _ in range(8):
+        lived.measure.unattended(lived.now_s, tripped=False)
+        lived.now_s += TICK_S
+    assert lived.result()["trips"] == []
 
 
 def test_seconds_above_lop_are_added_up_over_cuffs() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from controller.__main__ import main
 from controller.cli.app import execute
 
 SHORT = str(Path(__file__).parents[1] / "faults" / "short.toml")
@@ -334,3 +335,26 @@ def test_unregulated_at_80_percent_completes(simulate: Simulate) -> None:
     share = sum(row["time_in_10pct"] * span for row, span in zip(result["sets"], spans, strict=True)) / sum(spans)
     assert 0.20 <= share <= 0.40, "25-35 % over many seeds"
     assert result["trips"] == []
+
+
+WALK = """name = "walk"
+title = "Walking, without a cuff"
+mode = "none"
+[[exercises]]
+name = "walk"
+durations_s = [20.0, 20.0]
+rest_s = 30.0
+[sources]
+sets = "this test"
+rest_s = "this test"
+"""
+
+
+def test_a_protocol_without_a_cuff_is_lived_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "walk.toml").write_text(WALK)
+    assert main(["simulate", "walk", "--protocols", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["outcome"], told["target_mmhg"], told["trips"], told["restricted_s"]) == ("completed", None, [], [0.0])
+    assert [one["mean_mmhg"] for one in told["sets"]] == [None, None]
+    assert main(["simulate", "walk", "--protocols", str(tmp_path)]) == 0
+    assert "completed after 70.0 s: walk without a cuff" in capsys.readouterr().out
