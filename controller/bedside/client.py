@@ -13,6 +13,7 @@ from .paths import control_sockets, runtime_folders
 
 ANSWER_S: Final = 1.0  # the service answers or gives up within 300 ms
 LINE_MAX: Final = 1 << 20
+DEMO: Final = "demo-"  # what the name of a demo's bench begins with
 REPLY_KEYS: Final = ("ok", "verb", "phase", "text", "value", "limit", "unit")
 
 
@@ -28,8 +29,14 @@ class Unclear(Exception):
     """More than one bench is there and none was named. The message is a sentence."""
 
 
+def living_sockets() -> list[Path]:
+    """Every bench that listens on this machine, demos too."""
+    return [candidate for candidate in control_sockets(runtime_folders()) if _listens(candidate)]
+
+
 def find_socket(bench: str = "", path: str = "", folders: list[Path] | None = None) -> Path:
-    """The socket of the bench meant: `path` if given, else of the bench named, else the only living one.
+    """The socket of the bench meant: `path` if given, else of the bench named, else the only living one. A demo beside
+    a bench is not meant.
 
     Raises NoService, Unclear.
     """
@@ -46,6 +53,7 @@ def find_socket(bench: str = "", path: str = "", folders: list[Path] | None = No
     alive = [candidate for candidate in found if _listens(candidate)]
     if not alive:
         raise NoService(f"no bench is running here (looked in: {places})")
+    alive = [candidate for candidate in alive if not candidate.stem.startswith(DEMO)] or alive
     if len(alive) > 1:
         names = ", ".join(candidate.stem for candidate in alive)
         raise Unclear(f"{len(alive)} benches are running here ({names}): say which one with --bench or --socket")

@@ -37,9 +37,10 @@ class BenchLock:
             holder = os.pread(self._file, 20, 0).decode("ascii", "replace").strip()
             self.release()
             by = f" by process {holder}" if holder else ""
+            asks = f"manchet status --bench {bench_id}"
+            shows = "" if "." in bench_id else f" (`{asks}` shows it)"  # a world answers no verb
             raise BenchTaken(
-                f"bench_id = {bench_id}: is controlled already{by} on this machine; stop that one first "
-                f"(`manchet status --bench {bench_id}` shows it)"
+                f"bench_id = {bench_id}: is controlled already{by} on this machine; stop that one first{shows}"
             ) from error
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, str(os.getpid()).encode(), 0)  # for people; nobody is ever killed by it

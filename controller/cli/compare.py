@@ -62,28 +62,25 @@ def _print(found: dict[str, list[Figures]], seeds: int) -> None:
 
     from ..scenario.compare import DEVICES_ON_PEOPLE
 
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    console.print(f"simulated limb and bench, {seeds} seeds: median (worst)")
-    ours = Table(collapse_padding=True)
-    for column in (
-        "", "in ±10 %", "held, in ±5 %", "peaks % LOP", "valleys % LOP", "sinks mmHg", "s above LOP", "overshoot mmHg",
-        "inflation ratio", "to 15 mmHg s", "completed",
-    ):  # fmt: skip
-        ours.add_column(column, justify="right" if column else "left", no_wrap=not column)
-    for name, rows in found.items():
-        ours.add_row(
-            name,
-            _of(rows, lambda one: one.time_in_10pct, min, 100.0),
-            _of(rows, lambda one: one.held_in_5pct, min, 100.0),
-            _of(rows, lambda one: one.peak_percent_lop, max),
-            _of(rows, lambda one: one.valley_percent_lop, min),
-            _of(rows, lambda one: one.sinks_mmhg, max),
-            _of(rows, lambda one: one.seconds_above_lop, max),
-            _of(rows, lambda one: one.overshoot_mmhg, max),
-            _of(rows, lambda one: one.inflation_ratio, max, 1.0, 3),
-            _of(rows, lambda one: one.release_s, max, 1.0, 2),
-            f"{sum(one.outcome == 'completed' for one in rows)} of {len(rows)}",
-        )
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    console.print(f"simulated limb and bench, {seeds} seed{'' if seeds == 1 else 's'}: median (worst)")
+    ours = Table()
+    for name in ("", *found):
+        ours.add_column(name, justify="right" if name else "left", overflow="fold")
+    lines: list[tuple[str, Callable[[list[Figures]], str]]] = [
+        ("in ±10 %", lambda rows: _of(rows, lambda one: one.time_in_10pct, min, 100.0)),
+        ("held, in ±5 %", lambda rows: _of(rows, lambda one: one.held_in_5pct, min, 100.0)),
+        ("peaks % LOP", lambda rows: _of(rows, lambda one: one.peak_percent_lop, max)),
+        ("valleys % LOP", lambda rows: _of(rows, lambda one: one.valley_percent_lop, min)),
+        ("sinks mmHg", lambda rows: _of(rows, lambda one: one.sinks_mmhg, max)),
+        ("s above LOP", lambda rows: _of(rows, lambda one: one.seconds_above_lop, max)),
+        ("overshoot mmHg", lambda rows: _of(rows, lambda one: one.overshoot_mmhg, max)),
+        ("inflation ratio", lambda rows: _of(rows, lambda one: one.inflation_ratio, max, 1.0, 3)),
+        ("to 15 mmHg s", lambda rows: _of(rows, lambda one: one.release_s, max, 1.0, 2)),
+        ("completed", lambda rows: f"{sum(one.outcome == 'completed' for one in rows)} of {len(rows)}"),
+    ]
+    for name, line in lines:
+        ours.add_row(name, *[line(rows) for rows in found.values()])
     console.print(ours)
     console.print("devices on people, leg press at 80 % LOP (Swain 2025, n = 15, authors include a maker's company)")
     people = Table()

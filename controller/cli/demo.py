@@ -99,10 +99,11 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _socket_path() -> Path:
+    from ..bedside.client import DEMO
     from ..bedside.paths import FolderRefused, control_socket, make_private, runtime_folder
 
     try:
-        return control_socket(make_private(runtime_folder()), f"demo-{os.getpid()}")
+        return control_socket(make_private(runtime_folder()), f"{DEMO}{os.getpid()}")
     except FolderRefused as error:
         raise Refused(str(error), FAILED) from None
 

@@ -59,7 +59,9 @@ def describe(protocol: Protocol) -> list[str]:
             lines.append(f"restricted time planned, exercise {number}: {plan} (at most {protocol.exercise_cap_s:g} s)")
         lines.append(f"restricted time planned on the limb: {worst_on_limb(protocol)[1]}")
     if protocol.frequency is not None:
-        lines.append(f"at most {protocol.frequency.weekly_seasoned or protocol.frequency.weekly} sessions a week")
+        seasoned = protocol.frequency.weekly_seasoned
+        more = f", {seasoned} for seasoned people" if seasoned else ""
+        lines.append(f"at most {protocol.frequency.weekly} sessions a week{more}")
     sources = protocol.sources
     named = [(field, getattr(sources, field)) for field in sources.__struct_fields__]
     lines += [f"source of {field}: {source}" for field, source in named if source is not None]

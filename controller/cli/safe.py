@@ -59,12 +59,12 @@ def safe(
     stopped = []
     for path in control_sockets(folders):
         listening, text = _stop(path)
-        say(f"{path}: {text}")
+        say(f"{path}: {text.removeprefix(f'{path}: ')}")
         if listening:
             stopped.append(path)
     for path in stopped:
         confirmed, full, text = _confirm(path, empty_within_s)
-        say(f"{path}: {text}")
+        say(f"{path}: {text.removeprefix(f'{path}: ')}")
         if not confirmed and path.stem not in guarded:
             say(f"{path}: {_kill(path, path.stem not in unguarded)}")
         # The guard sees B alone: its word stands for a controller that does not know, and not against what A says.
@@ -122,7 +122,7 @@ def _judge_guard(status: tuple[int, ...], channels: int, no_reading: int) -> tup
     known = [reading / 10 for reading in readings if reading != no_reading]
     outputs_vented = not any((status[15], status[16], status[18], status[19]))
     empty = outputs_vented and len(known) == channels and max(known) < EMPTY_MMHG
-    return empty, f"the guard has tripped, valves open, {_words(known)}"
+    return empty, f"the guard has tripped, valves open, {_words(known, channels)}"
 
 
 def _gone() -> bytes:
@@ -164,11 +164,17 @@ def _judge(cuffs: list[Mapping[str, Any]]) -> tuple[bool, bool, str]:
     open_ = all(cuff.get("vent_open") and cuff.get("dump_open") and not cuff.get("pump_duty") for cuff in cuffs)
     empty = bool(known) and len(known) == len(readings) and max(known) < EMPTY_MMHG
     full = bool(known) and max(known) >= EMPTY_MMHG
-    return bool(open_ and empty), full, f"{'valves open' if open_ else 'valves NOT all open'}, {_words(known)}"
+    return (
+        bool(open_ and empty),
+        full,
+        f"{'valves open' if open_ else 'valves NOT all open'}, {_words(known, len(readings))}",
+    )
 
 
-def _words(known: list[float]) -> str:
-    return f"at most {max(known):.0f} mmHg" if known else "pressure not known"
+def _words(known: list[float], sensors: int) -> str:
+    if not known:
+        return "pressure not known"
+    return f"at most {round(max(known))} mmHg{'' if len(known) == sensors else ', but not every sensor is known'}"
 
 
 def _kill(path: Path, guarded: bool) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
-from ..bedside.client import REPLY_KEYS, NoAnswer, NoService, Unclear, ask, find_socket
+from ..bedside.client import REPLY_KEYS, NoAnswer, NoService, Unclear, ask, find_socket, living_sockets
 from .endings import BAD_INPUT, DONE, FAILED, Refused, as_exit, complain
 
 PLAIN_VERBS: Final = frozenset(
@@ -20,6 +21,8 @@ BY_HAND: Final = (
 
 def say(verb: str, args: Mapping[str, object], bench: str, path: str, as_json: bool) -> int:
     """Say it to the bench, print what it answers, and return the exit code."""
+    if verb == "stop" and not bench and not path and len(everywhere := living_sockets()) > 1:
+        return _stop_all(everywhere, as_json)
     try:
         reply = ask(find_socket(bench, path), verb, args)
     except (NoService, NoAnswer, Unclear) as error:
@@ -36,6 +39,22 @@ def say(verb: str, args: Mapping[str, object], bench: str, path: str, as_json: b
     if reply["ok"]:
         return DONE
     return BAD_INPUT if reply.get("bad_input") else FAILED
+
+
+def _stop_all(paths: list[Path], as_json: bool) -> int:
+    """Whoever says `stop` beside several benches and names none is in a hurry: each of them."""
+    code = DONE
+    for path in paths:
+        try:
+            reply = ask(path, "stop")
+            text = str(reply["text"])
+        except (NoService, NoAnswer) as error:
+            reply, text, code = {"ok": False, "verb": "stop"}, f"{error}; {BY_HAND}", as_exit(error)
+        if as_json:
+            _print_json(reply | {"text": f"{path.stem}: {text}"})
+        else:
+            print(f"{path.stem}: {text}")
+    return code
 
 
 def say_plainly(verb: str) -> int:

@@ -121,7 +121,10 @@ def _answer(path: Path, question: str) -> None:
         return
     print(f"manchet: {question}? ", end="", file=sys.stderr, flush=True)
     while True:
-        reply = ask(path, "selftest", {"confirm": sys.stdin.readline().strip() or "none"})
+        line = sys.stdin.readline()
+        if not line:  # the terminal is gone, or Ctrl-D: nobody has said anything
+            raise KeyboardInterrupt
+        reply = ask(path, "selftest", {"confirm": line.strip() or "none"})
         print(f"manchet: {reply['text']}", file=sys.stderr)
         if reply["ok"] or question not in reply["text"]:  # a bench that goes on asking says its question again
             return

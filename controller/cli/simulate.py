@@ -84,11 +84,18 @@ def simulate(
         raise Refused(refused.text, BAD_INPUT) from None
     except OSError as error:
         raise Refused(f"--trace = {trace}: cannot be written ({error.strerror})", FAILED) from None
+    _never_began(result)
     if as_json:
         print(json.dumps(result, allow_nan=False))
     else:
         _print(result)
     return DONE
+
+
+def _never_began(result: dict[str, Any]) -> None:
+    """A fault that nothing came to says nothing of the bench: whoever planned it must not take it for survived."""
+    for fault in result["faults_never_began"]:
+        print(f"manchet: the fault {fault} never took place: it was over before that", file=sys.stderr)
 
 
 def _selftest(scenario: Scenario, prescribed: bool, as_json: bool) -> int:
@@ -101,6 +108,7 @@ def _selftest(scenario: Scenario, prescribed: bool, as_json: bool) -> int:
         result = run_selftest(scenario, prescribed)
     except NotPrescribed as refused:
         raise Refused(refused.text, BAD_INPUT) from None
+    _never_began(result)
     if as_json:
         print(json.dumps(result, allow_nan=False))
     else:
@@ -203,7 +211,7 @@ def _table(console: Console, title: str, rows: list[dict[str, Any]], columns: tu
     console.print(title)  # not the table's own, which ends in blanks
     table = Table()
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     for row in rows:
         table.add_row(*[_shown(row[column]) for column in columns])
     console.print(table)

@@ -20,6 +20,8 @@ from .say import say
 By = Annotated[str, typer.Option("--by", metavar="INITIALS", help="who says so")]
 LIMBS = ("leg", "arm")
 SIDES = ("left", "right")
+POSTURES = "supine, seated or standing"
+METHODS = "doppler, oximeter, plethysmograph, oscillometric, palpation, device or other"
 LOP = (LOP_MIN_MMHG, LOP_MAX_MMHG, "mmHg")
 WIDTH = (3.0, 25.0, "cm")  # [J] every cuff on the market is between
 
@@ -53,12 +55,12 @@ def prescribe(
     code: Annotated[str, typer.Option("--code", metavar="CODE", help="the person's code in this clinic, never a name")],
     limb: Annotated[str, choice("--limb", LIMBS)],
     side: Annotated[str, choice("--side", SIDES)],
-    posture: Annotated[str, typer.Option("--posture", metavar="POSTURE", help="of the exercise")],
+    posture: Annotated[str, typer.Option("--posture", metavar="POSTURE", help=f"of the exercise: {POSTURES}")],
     cuff_width_cm: Annotated[float, number("--cuff-width-cm", *WIDTH, help="the fitted cuff")],
     lop: Annotated[float, number("--lop", *LOP, help="limb occlusion pressure, measured")],
     lop_again: Annotated[float, number("--lop-again", *LOP, help="the same, typed a second time")],
-    lop_method: Annotated[str, typer.Option("--lop-method", metavar="METHOD", help="how it was measured")],
-    lop_posture: Annotated[str, typer.Option("--lop-posture", metavar="POSTURE", help="in which posture")],
+    lop_method: Annotated[str, typer.Option("--lop-method", metavar="METHOD", help=f"how it was measured: {METHODS}")],
+    lop_posture: Annotated[str, typer.Option("--lop-posture", metavar="POSTURE", help=f"in which posture: {POSTURES}")],
     lop_cuff_width_cm: Annotated[float, number("--lop-cuff-width-cm", *WIDTH, help="with which cuff")],
     lop_at: Annotated[str, typer.Option("--lop-at", metavar="TIME", help="when, as 2026-11-22T09:30")],
     by: By,
@@ -162,7 +164,8 @@ def read_answers(path: Path) -> dict[str, Any]:
                 raise Refused(f"{path}: {key} = {answer}: must be a whole number")
         json.dumps(answers, allow_nan=False)
     except (ValueError, TypeError, RecursionError) as error:
-        raise Refused(f"--answers = {path}: must be a table of answers: {error}") from None
+        how = "one line each: true or false, whole numbers, the code in quotes"
+        raise Refused(f"--answers = {path}: must be answers, {how} ({error})") from None
     if not isinstance(answers, dict):
         raise Refused(f"--answers = {path}: must be a table of answers")
     return answers

@@ -23,7 +23,7 @@ from .limits import (
     REST_MIN_S,
     Limits,
 )
-from .model import Command, EventKind, Mode, Phase, Prescription, Reply, Seen, StepKind, Verb, value
+from .model import Command, EventKind, Mode, Phase, Prescription, Reply, Seen, Step, StepKind, Timeline, Verb, value
 from .phases import Event
 from .session import begin_set, coming, end, finish, signed, step_after
 from .session_state import SessionState
@@ -148,32 +148,49 @@ def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench
         **{"lop_mmhg": new.plan.lop_mmhg, **dict(new.provenance)},
     )
     warnings = [*new.warnings, *_carried_over(clock, new, bench.limits), *_cannot_keep(s)]
-    at = "without pressure" if new.timeline.mode is Mode.NONE else f"at {new.plan.target_mmhg:.0f} mmHg"
-    text = f"cuff {new.cuff + 1}: {new.timeline.protocol} {at}"
-    return Answer(True, ". ".join([text, *warnings]))
+    return Answer(True, ". ".join([told(new), *warnings]))
+
+
+def told(prescription: Prescription) -> str:
+    """A prescription for the person who said it: what is on which limb, of whom."""
+    plan, timeline = prescription.plan, prescription.timeline
+    what = f"cuff {prescription.cuff + 1}, {plan.side} {plan.limb}, {prescription.code}: {timeline.protocol}"
+    if timeline.mode is Mode.NONE:
+        return f"{what} without pressure"
+    return f"{what} at {plan.target_mmhg:.0f} mmHg, {plan.percent_lop:.0f} % of an LOP of {plan.lop_mmhg:.0f}"
 
 
 def _clock_of(s: SessionState, key: LimbKey, limits: Limits) -> LimbClock:
-    """The limb's own clock, or a fuller one: its cap where the past is unknown, what a self-test that may have pressed
-    on this very limb has left, and whatever stands for the same limb and side under another code, because a new code
-    does not make a new leg, nor does an old one."""
+    """The limb's own clock while it runs, or a fuller one: its cap where the past is unknown, what a self-test that may
+    have pressed on this very limb has left, and whatever stands for the same limb and side under another code, because
+    a new code does not make a new leg, nor does an old one."""
     own = s.clocks.get(key, LimbClock())
     same = [clock for one, clock in s.clocks.items() if one[1:] == key[1:]]
     restricted_s = max([s.nobodys_s, *[clock.restricted_s for clock in same]])
     if s.past_unknown:
         restricted_s = max(restricted_s, limits.limb_cap_s(key[1]))
     if not own.restricted_s < restricted_s:  # NaN is its own
-        return own
+        if key in s.limbs:
+            return own
+        restricted_s = own.restricted_s  # it has stood still since its cuff was put on another: so has its free flow
     exercise_s = restricted_s if s.past_unknown else max((clock.exercise_s for clock in same), default=0.0)
     return LimbClock(restricted_s, s.bench_free_s, exercise_s)
 
 
 def planned_restricted_s(prescription: Prescription) -> float:
     """The longest stretch of restricted time that 180 s below 15 mmHg do not surely clear, each inflation as 30 s."""
-    total_s, inflated = 0.0, False
+    steps: list[Step] = []
     for step in prescription.timeline.steps:
         if step.kind in (StepKind.OFF, StepKind.REPERFUSION) and step.duration_s >= 180.0:
             break  # cleared by then; the later stretches are checked one by one when the protocol loads
+        steps.append(step)
+    return _planned_s(steps)
+
+
+def _planned_s(steps: list[Step]) -> float:
+    """Restricted time of some steps in a row, each inflation as 30 s."""
+    total_s, inflated = 0.0, False
+    for step in steps:
         if step.inflated:
             total_s += step.duration_s + (0.0 if inflated else INFLATION_PLANNED_S)
         inflated = step.inflated
@@ -286,7 +303,7 @@ def _start(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Ben
                 EMPTY_MMHG,
                 "mmHg",
             )
-    refusal = _after_test(s, bench.limits, now_s)
+    refusal = _after_test(s, bench.limits, now_s) or _goes_on(s, timeline, bench.limits)
     if refusal is not None:
         return refusal
     s.step_index, s.progress_s, s.final, s.pausing = 0, 0.0, False, False
@@ -314,6 +331,25 @@ def _after_test(s: SessionState, limits: Limits, now_s: float) -> Answer | None:
         refusal = None if prescription is None or clock is None else _too_long(prescription, clock, limits)
         if refusal is not None:
             return refusal
+    return None
+
+
+def _goes_on(s: SessionState, timeline: Timeline, limits: Limits) -> Answer | None:
+    """A limb that had no minute of free flow goes on with the exercise it had: refused where that cannot be lived to
+    its end, because it would be broken off in the middle."""
+    cap_s = min(limits.exercise_cap_s, timeline.exercise_cap_s)
+    planned_s = _planned_s([step for step in timeline.steps if step.exercise == timeline.steps[0].exercise])
+    for cuff, prescription in enumerate(s.prescriptions):
+        clock = s.clock_of(cuff)
+        if prescription is None or clock is None or clock.free_s >= INTER_EXERCISE_S:
+            continue
+        carried_s = min(clock.restricted_s, clock.exercise_s)
+        if carried_s >= 1.0 and planned_s > 0.0 and carried_s + planned_s > cap_s:
+            text = (
+                f"this limb had {carried_s:.0f} s of an exercise a moment ago and {planned_s:.0f} s are planned, above "
+                f"{cap_s:.0f} s: begin in {INTER_EXERCISE_S - clock.free_s:.0f} s, with the cuff empty"
+            )
+            return Answer(False, text, round(carried_s + planned_s, 1), cap_s, "s")
     return None
 
 
@@ -430,6 +466,8 @@ def _lower(s: SessionState, _command: Command, _seen: tuple[Seen, ...], _bench: 
     if s.timeline is None or s.step_index < 0 or s.phase is Phase.STOPPING or s.phase is Phase.FAULT:
         return Answer(False, f"nothing to lower while {s.phase}")
     lowered: list[float] = []
+    if s.timeline.mode is Mode.NONE:
+        return Answer(False, "nothing to lower: this protocol has no pressure")
     for prescription, target in zip(s.prescriptions, s.targets_mmhg, strict=True):
         new = target - LOWER_BY_MMHG
         if prescription is not None and not new >= prescription.plan.lop_mmhg * LOWER_TO_PERCENT / 100.0:
@@ -457,7 +495,7 @@ def _reset(s: SessionState, command: Command, seen: tuple[Seen, ...], _bench: Be
             return Answer(
                 False,
                 f"cuff {cuff + 1} is {what}, must be measured below 15 mmHg: empty it"
-                + ("" if one.certain else ", or confirm that the cuff is off the limb"),
+                + ("" if one.certain else ", or take it off and say so: `manchet reset --cuff-off`"),
             )
     s.resetting_since_s, s.cuff_off = now_s, command.cuff_off
     return Answer(True, "reset: idle as soon as the guard has cleared its latch")
@@ -465,9 +503,10 @@ def _reset(s: SessionState, command: Command, seen: tuple[Seen, ...], _bench: Be
 
 def _status(s: SessionState, _command: Command, seen: tuple[Seen, ...], _bench: Bench, _now_s: float) -> Answer:
     if s.phase is Phase.FAULT and s.fault is not None:
-        return Answer(True, f"fault: {s.fault.text}")
+        return Answer(True, f"fault: {s.fault.text}; vented until `manchet reset`")
     if s.phase is Phase.IDLE:
-        return Answer(True, f"idle: {s.not_ready}")
+        failed = "" if s.test_failed is None or s.test_failed.text in s.not_ready else f"; {s.test_failed.text}"
+        return Answer(True, f"idle: {s.not_ready}{failed}")
     asked = testing.question(s)
     if asked:
         return Answer(True, f"{_where(s, seen)}; asked: {asked} (`manchet selftest --confirm WHICH`)")

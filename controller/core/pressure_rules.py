@@ -52,7 +52,9 @@ def over_pressure(run: Run, m: Moment) -> Finding | None:  # noqa: ARG001
     elif highest < limit and not m.seen.pressure_mmhg >= limit:  # an unknown pressure is stale_sample's
         return None
     highest = max(highest, m.seen.pressure_mmhg)
-    text = f"cuff {m.cuff + 1} reached {highest:.0f} mmHg, the ceiling is {limit:.0f} mmHg"
+    a_mmhg, b_mmhg = m.seen.a_mmhg, m.seen.b_mmhg
+    sensor = "B, in the cuff," if b_mmhg > a_mmhg or a_mmhg != a_mmhg else "A, at the manifold,"
+    text = f"cuff {m.cuff + 1}: sensor {sensor} reached {highest:.0f} mmHg, the ceiling is {limit:.0f} mmHg"
     return Finding("over_pressure", m.cuff, highest, limit, "mmHg", text, m.now_s)
 
 

@@ -321,7 +321,7 @@ def trip(s: SessionState, finding: Finding, now_s: float) -> None:
     if s.phase is FAULT:
         return
     s.fault, s.test_asked_at_s = finding, -1e9
-    if s.keeps:  # the release of a self-test that passed: it has not let go, or was not let
+    if s.phase is STOPPING and s.step_index < 0:  # the release of a self-test: it has not let go, or was not let
         s.test_passed_at_s = nan
     s.tell(
         EventKind.TRIP,

@@ -116,6 +116,8 @@ def screen(answers: Mapping[str, Any], by: str, source: str = "answers") -> Scre
     if answered[HEART_COMPLAINTS.key] and not answered[MEDICAL_CLEARANCE.key]:
         reasons.append("heart complaints without a physician's clearance")
     systolic, diastolic = answered[SYSTOLIC.key], answered[DIASTOLIC.key]
+    if diastolic >= systolic:
+        reasons.append(f"blood pressure of {systolic} over {diastolic} mmHg, which cannot be: are they swapped?")
     if not SYSTOLIC_MIN_MMHG <= systolic <= SYSTOLIC_MAX_MMHG:
         reasons.append(
             f"systolic blood pressure of {systolic} mmHg, outside {SYSTOLIC_MIN_MMHG} to {SYSTOLIC_MAX_MMHG}"

@@ -103,6 +103,8 @@ def worst_on_limb(protocol: Protocol) -> tuple[float, str]:
     if between_s is not None and between_s >= REPERFUSION_S:
         worst_s = max(totals_s, default=0.0)
         return worst_s, f"{worst_s:g} s"
+    if len(totals_s) == 1:
+        return totals_s[0], f"{totals_s[0]:g} s"
     return sum(totals_s), " + ".join(f"{total_s:g}" for total_s in totals_s) + f" = {sum(totals_s):g} s"
 
 

@@ -115,8 +115,10 @@ class Journal:
         if self.path is None or self._whole is None:
             return _ready(_connect(MEMORY), new_id)
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        first = not self.path.exists() and not self._whole.exists() and not _aside(self.path, 1).exists()
-        if not first and not self.path.exists():
+        there = self.path.exists()
+        first = not there and not self._whole.exists() and not _aside(self.path, 1).exists()
+        if not first and not (there and self.path.stat().st_size):
+            self.doubt()  # first: whatever ends this process now, the next one must know
             self.broken = f"the journal {self.path.name} is gone: a new one begun"
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # nobody else's to read
         try:
@@ -124,7 +126,7 @@ class Journal:
         except sqlite3.DatabaseError as error:
             if not _is_broken(error):
                 raise
-            self.doubt()  # first: whatever ends this process now, the next one must know
+            self.doubt()  # first, as above
             aside = _put_aside(self.path)
             self.broken = (
                 f"the journal {self.path.name} cannot be read ({error}): kept as {aside.name}, a new one begun"
@@ -134,22 +136,21 @@ class Journal:
             self.trust()
         elif not self._whole.exists() and not self.broken:
             self.broken = f"the journal {self.path.name} does not hold all that happened before this start"
-        if self.broken:
-            self.doubt()
         return db
 
     # --- whether it holds all that happened ----------------------------------------------------------------------
 
     def trust(self) -> None:
-        """It does, as far as anybody will ever know. Raises OSError."""
-        if self._whole is not None and self.path is not None:
-            self._whole.write_text(f"As long as this lies here, {self.path.name} holds all that happened. Leave it.\n")
+        """It does, as far as anybody will ever know. Raises OSError. Empty, for a disk that has little room."""
+        if self._whole is not None:
+            self._whole.touch(mode=0o600)
 
     def doubt(self) -> None:
         """It does not, or may not from now on. A full disk does this too; never raises."""
         if self._whole is not None:
             with suppress(OSError):
-                self._whole.unlink(missing_ok=True)
+                self._whole.unlink()
+                _settle(self._whole.parent)
 
     # --- opening, and what is in it ------------------------------------------------------------------------------
 
@@ -194,12 +195,12 @@ class Journal:
             (EventKind.TRIP, EventKind.PHASE, Phase.FAULT),
         ).fetchone()[0]
         if faulted is None:
-            return None
+            return self._broken_off()
         left = self._db.execute(
             "SELECT 1 FROM events WHERE seq > ? AND kind = ? AND phase <> ?", (faulted, EventKind.PHASE, Phase.FAULT)
         ).fetchone()
         if left is not None:
-            return None
+            return self._broken_off()
         row = self._db.execute(
             "SELECT payload FROM events WHERE seq <= ? AND kind = ? ORDER BY seq DESC LIMIT 1",
             (faulted, EventKind.TRIP),
@@ -208,6 +209,16 @@ class Journal:
             return UnresetFault("", "a fault that the journal does not name", "")
         told = _decoder.decode(row[0])
         return UnresetFault(str(told.data.get("rule", "")), str(told.data.get("text", "")), told.at)
+
+    def _broken_off(self) -> UnresetFault | None:
+        """A program that ended in the middle of a session or a self-test, by a kill or a power cut: nobody has said
+        how that limb is."""
+        row = self._db.execute(
+            "SELECT phase, payload FROM events WHERE kind = ? ORDER BY seq DESC LIMIT 1", (EventKind.PHASE,)
+        ).fetchone()
+        if row is None or row[0] in (Phase.IDLE, Phase.READY, Phase.FAULT):
+            return None
+        return UnresetFault("", f"the program ended while {row[0]}: look at the limb", _decoder.decode(row[1]).at)
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -380,6 +391,15 @@ def _is_broken(error: sqlite3.DatabaseError) -> bool:
     if code is None:
         return "malformed" in str(error) or "no such table" in str(error)
     return code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
+
+
+def _settle(folder: Path) -> None:
+    """A file that was taken out of a folder is out of it after a power cut too."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _aside(path: Path, number: int) -> Path:

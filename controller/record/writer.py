@@ -198,7 +198,7 @@ class _Desk:
         if whole and not self._whole:
             self._guarded(self._journal.trust)
             whole = not self._failed
-        elif self._whole and not whole:
+        if not whole:  # every time: one that could not be taken away is tried again
             self._journal.doubt()
         self._whole = whole
 
@@ -281,6 +281,7 @@ class JournalThread(_Desk):
         super().__init__(journal, wall_s, speed)
         self._wake = threading.Event()
         self._done = threading.Event()
+        self._stored = threading.Event()  # all of it, at the end
         self._asked = self._answered = 0
         self._closing = False
         self._begin()
@@ -302,7 +303,9 @@ class JournalThread(_Desk):
             self._answered = asked
             self._done.set()
         self._work(True)
-        self._journal.close()
+        if not self._events and not self._hand:
+            self._stored.set()
+        self._journal.close()  # may take its time: the file is put in order
 
     def flush(self, timeout_s: float = 1.0) -> bool:
         """Wait until all that was recorded so far is on the disk. Not for the tick."""
@@ -321,7 +324,7 @@ class JournalThread(_Desk):
         self._closing = True
         self._wake.set()
         self._thread.join(timeout_s)
-        stored = not self._thread.is_alive() and not self._events and not self._hand
+        stored = self._stored.is_set()
         if not stored:  # the next boot must know, and this end must not wait for it
             doubting = threading.Thread(target=self._journal.doubt, name="journal", daemon=True)
             doubting.start()

@@ -322,6 +322,11 @@ class Schedule:
         self._ends: list[tuple[float, Planned]] = []
         self.began_s: dict[str, float] = {}  # when each fault began, by its name
 
+    @property
+    def never_began(self) -> tuple[str, ...]:
+        """What was planned and has not come yet."""
+        return tuple([str(one) for one in self._waiting])
+
     def boot(self, now_s: float) -> None:
         """What is broken before the first tick."""
         for one in [one for one in self._waiting if one.at_s is None and one.phase is None]:

@@ -269,6 +269,7 @@ async def _live(
         "target_mmhg": _number(prescription.plan.target_mmhg),
         "version": __version__,
         **told,
+        "faults_never_began": list(lived.schedule.never_began),
         **wall_of,
     }
 

@@ -163,6 +163,7 @@ async def _live(
             round(clock.restricted_s, 2) if (clock := session.clock_of(cuff)) is not None else None
             for cuff in range(scenario.cuffs)
         ],
+        "faults_never_began": list(lived.schedule.never_began),
         "guard": scenario.guard,
         "seed": scenario.seed,
         "version": __version__,

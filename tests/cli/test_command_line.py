@@ -172,10 +172,33 @@ def test_two_benches_must_be_told_apart(bench: Any, runtime: Path, capsys: pytes
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(runtime / "b2.sock"))
         other.listen(1)
-        assert main(["stop"]) == 2
+        assert main(["start"]) == 2
         assert "b1, b2" in capsys.readouterr().err
-        assert main(["stop", "--bench", "b1"]) == 0
-    assert [request["verb"] for request in bench.told] == ["stop"]
+        assert main(["start", "--bench", "b1"]) == 0
+    assert [request["verb"] for request in bench.told] == ["start"]
+
+
+def test_a_stop_that_names_none_of_several_benches_is_said_to_each(
+    bench: Any, runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(runtime / "a2.sock"))
+        other.listen(8)
+        assert main(["stop"]) == 4, "one of them does not answer"
+        told = capsys.readouterr().out.splitlines()
+        assert [line.partition(":")[0] for line in told] == ["a2", "b1"]
+        assert "`manchet safe` vents every bench it finds" in told[0]
+        assert main(["stop", "--json"]) == 4
+        assert [json.loads(line)["ok"] for line in capsys.readouterr().out.splitlines()] == [False, True]
+    assert [request["verb"] for request in bench.told] == ["stop", "stop"]
+
+
+def test_a_demo_beside_a_bench_is_not_meant(bench: Any, runtime: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as demo:
+        demo.bind(str(runtime / "demo-1.sock"))
+        demo.listen(1)
+        assert main(["start"]) == 0
+    assert [request["verb"] for request in bench.told] == ["start"]
 
 
 def test_a_refusal_is_exit_1_with_value_and_limit(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:

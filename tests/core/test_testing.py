@@ -496,13 +496,17 @@ def test_a_row_of_the_bench_that_failed_is_named_without_a_cuff() -> None:
     assert stand.s.test_failed.text.startswith("self-test failed: over-long leases refused")
 
 
-def test_a_release_that_trips_takes_back_what_the_test_has_passed() -> None:
+@pytest.mark.parametrize("said", [None, Verb.STOP], ids=["nothing said", "stop said"])
+def test_a_release_that_trips_takes_back_what_the_test_has_passed(said: Verb | None) -> None:
+    """Also where a person sees that it does not empty, and says stop."""
     stand = Stand(selftest_required=True).run(1.0)
     stand.obeyed(Verb.SELFTEST)
     to_its_end(stand)
     assert stand.phase is Phase.STOPPING
     assert isfinite(stand.s.test_passed_at_s)
     stand.channels[0].a = stand.channels[0].b = 40.0  # it fills again, or was never empty
+    if said is not None:
+        stand.obeyed(said)
     stand.until(Phase.FAULT, at_most_s=10.0)
     stand.channels[0].a = stand.channels[0].b = None
     stand.run(2.0).obeyed(Verb.RESET)

@@ -19,6 +19,7 @@ import pytest
 
 from controller.core.model import EventKind, Happened, Phase, Snapshot
 from controller.messages import Event, Origin
+from controller.record import journal as journal_module
 from controller.record.journal import MEMORY, Journal, JournalVersionError
 from controller.record.tables import MIGRATIONS
 
@@ -77,6 +78,39 @@ def test_what_a_broken_one_held_is_unknown_until_somebody_has_seen_to_it(path: P
     journal.close()
     again = Journal(path, origin)
     assert again.recall().broken == ""
+    again.close()
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_one_that_was_emptied_is_not_a_first_one(path: Path, origin: Origin, marked: bool) -> None:
+    """By somebody who made room, or by a start that was killed before it had written anything."""
+    Journal(path, origin).close()
+    path.write_bytes(b"")
+    if not marked:
+        path.with_name(f"{path.name}.whole").unlink()
+    for says in ("gone", "does not hold all"):
+        journal = Journal(path, origin)
+        assert says in journal.recall().broken
+        assert not whole(path)
+        journal.close()
+
+
+def test_a_start_that_could_not_begin_a_new_one_leaves_no_trust(
+    path: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Journal(path, origin).close()
+    path.unlink()
+
+    def full(*_: Any) -> Any:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal_module, "_sound", full)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            Journal(path, origin)
+    assert not whole(path)
+    again = Journal(path, origin)
+    assert again.recall().broken
     again.close()
 
 
@@ -303,6 +337,22 @@ def test_trip_without_reset_is_found_at_boot(path: Path, origin: Origin, happene
     assert faults(journal) == ""
     stored(journal, happened(7, EventKind.PHASE, Phase.FAULT))
     assert journal.recall().fault is not None
+    journal.close()
+
+
+@pytest.mark.parametrize("phase", [Phase.INFLATING, Phase.RESTING, Phase.STOPPING, Phase.TESTING])
+def test_what_a_program_left_in_the_middle_is_a_fault_at_boot(
+    path: Path, origin: Origin, happened: Make, phase: Phase
+) -> None:
+    journal = Journal(path, origin)
+    stored(journal, happened(1, EventKind.PHASE, phase))
+    fault = journal.recall().fault
+    assert fault is not None
+    assert fault.text == f"the program ended while {phase}: look at the limb"
+    stored(journal, happened(2, EventKind.BOOT, Phase.FAULT))
+    assert journal.recall().fault is not None, "until a person resets it"
+    stored(journal, happened(3, EventKind.PHASE, Phase.IDLE))
+    assert journal.recall().fault is None
     journal.close()
 
 

@@ -152,6 +152,39 @@ def test_a_folder_that_takes_no_mark_is_a_failing_journal(
     assert whole(journal)
 
 
+def test_a_mark_that_could_be_begun_and_not_made_is_taken_away(
+    desk: InlineJournal, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk with room for a name and for nothing else; and one that lets go at the second try."""
+
+    def begun() -> None:
+        trust()
+        raise OSError(28, "No space left on device")
+
+    trust = journal.trust
+    monkeypatch.setattr(journal, "trust", begun)
+    desk._whole = False
+    desk.flush()
+    assert not whole(journal)
+    trust()  # as if it could not be taken away before
+    desk.flush()
+    assert not whole(journal)
+
+
+@pytest.mark.process
+def test_a_disk_that_is_slow_to_close_has_lost_nothing(
+    thread: JournalThread, journal: Journal, happened: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = threading.Event()
+    close = journal.close
+    monkeypatch.setattr(journal, "close", lambda: (slow.wait(20.0), close()))
+    thread.event(happened(1))
+    assert thread.close(0.5), "it is stored"
+    assert whole(journal)
+    slow.set()
+    thread._thread.join(20.0)
+
+
 def test_beyond_a_thousand_events_are_counted_as_lost(
     desk: InlineJournal, journal: Journal, happened: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
