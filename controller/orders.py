@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .control import Control
+from .core.commands import told as prescribed_as
 from .core.limits import Limits
 from .core.model import COUNTS, Command, EventKind, Reply, Verb
 from .core.step import Stepped
@@ -80,7 +81,11 @@ class Orders:
         limit: float | None = None,
         unit: str = "",
     ) -> dict[str, Any]:
-        phase = str(self._control.state.session.phase)
+        session = self._control.state.session
+        phase = str(session.phase)
+        if verb == Verb.PRESCRIBE and not ok:
+            stands = "; ".join(prescribed_as(one) for one in session.prescriptions if one is not None)
+            text += f". What was prescribed before still stands: {stands}" if stands else ""
         known = value if value is not None and isfinite(value) else None
         return {"ok": ok, "verb": verb, "phase": phase, "text": text, "value": known, "limit": limit, "unit": unit}
 

@@ -238,3 +238,15 @@ def test_sessions_of_an_earlier_run_count(weekly: Callable[[str], dict[str, Any]
     assert door.say("prescribe", **weekly("S-1"))["ok"]
     door.orders.recall("S-1", "short", NOW - timedelta(days=6.9))
     assert not door.say("prescribe", **weekly("S-1"))["ok"]
+
+
+def test_a_refused_prescription_says_which_one_stands(door: Door) -> None:
+    """Whoever is refused for the left leg must not start what was meant for the right one."""
+    assert "still stands" not in door.say("prescribe", **ASKED | {"limb": "tail"})["text"]
+    assert door.say("prescribe", **ASKED)["ok"]
+    door.control.state.session.prescriptions = (door.control.taken[-1].prescription,)
+    for change in ({"limb": "tail"}, {"lop_mmhg": 400.0, "lop_again_mmhg": 400.0}):
+        told = door.say("prescribe", **ASKED | change)
+        assert not told["ok"]
+        assert ". What was prescribed before still stands: cuff 1, right leg, " in told["text"]
+    assert "still stands" not in door.say("screen", answers={})["text"]

@@ -29,6 +29,7 @@ DISAGREE_FLOW_S: Final = 1.5  # [J]
 BLOCKED_MMHG: Final = 40.0  # [J]
 BLOCKED_SHARE: Final = 0.5  # [J]
 BLOCKED_S: Final = 0.5  # [J]
+BLOCKED_FALL: Final = 0.8  # [J] of where B was when it began
 BLOCKED_WORKING_S: Final = 1.0  # [J] a contraction may hold a cuff up against an open vent for 0.8 s
 NO_FALL_MMHG: Final = 20.0
 NO_FALL_S: Final = 1.0
@@ -104,13 +105,22 @@ def _say(mmhg: float) -> str:
 
 def tube_blocked(run: Run, m: Moment) -> Finding | None:
     """H-03: a tube closed between manifold and cuff, for 0.5 s [J] (1 s during exercise, where a contraction can hold
-    a cuff up): a valve open and B, above 40 mmHg, not falling with A below half of it; or pumping and A above B by
-    60 mmHg. A missing sensor is the others' matter. No valve of ours can empty the cuff then."""
+    a cuff up): a valve open and B, above 40 mmHg, not falling by 20 % in that time, with A below half of it; or pumping
+    and A above B by 60 mmHg. A missing sensor is the others' matter. No valve of ours can empty the cuff then.
+
+    20 %: the slowest vent, of 1.8 s, falls 24 % in half a second; what a limb that relaxes gives is less, as a rule.
+    """
     a_mmhg, b_mmhg = m.seen.a_mmhg, m.seen.b_mmhg
     if not m.seen.certain or not (m.pumping or m.venting):
         return None
     if m.venting:
-        blocked = b_mmhg > BLOCKED_MMHG and a_mmhg < BLOCKED_SHARE * b_mmhg and run.unfallen_s > 0.0
+        blocked = b_mmhg > BLOCKED_MMHG and a_mmhg < BLOCKED_SHARE * b_mmhg
+        if m.phase is WORKING:
+            blocked = blocked and run.unfallen_s > 0.0
+        elif run.blocked_s > 0.0 and b_mmhg < BLOCKED_FALL * run.blocked_from_mmhg:
+            run.blocked_s = 0.0  # it empties: looked at from here
+        if run.blocked_s == 0.0:
+            run.blocked_from_mmhg = b_mmhg
     else:
         blocked = a_mmhg > b_mmhg + HOSE_MMHG
     if not blocked:

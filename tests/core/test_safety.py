@@ -293,6 +293,21 @@ def test_tube_blocked_while_venting(rig: Any) -> None:
     assert "take the cuff off" in rig.verdict.trips[0].text
 
 
+@pytest.mark.parametrize(("lost", "blocked"), [(0.10, True), (0.19, True), (0.24, False), (0.71, False)])
+def test_a_limb_that_relaxes_does_not_empty_a_closed_tube(lost: float, blocked: bool, rig: Any) -> None:
+    """B loses in half a second what a limb gives, or what the slowest vent takes, 24 %; and A follows the valves."""
+    rig.pressurise()
+    rig.phase = Phase.RELEASING
+    rig.tick()
+    said, b_mmhg = set[str](), rig.b
+    for tick in range(1, round(0.75 / DT_S)):
+        rig.b = b_mmhg * (1.0 - lost) ** (tick * DT_S / 0.5)
+        rig.a = 0.3 * rig.b
+        said |= {*reasons(rig.tick()), *standing(rig.verdict)}
+    assert ("tube_blocked" in said) is blocked
+    assert said <= {"tube_blocked"}
+
+
 def test_tube_blocked_while_pumping(rig: Any) -> None:
     rig.pressurise(Phase.INFLATING, 60.0)
     rig.demand = PUMP
