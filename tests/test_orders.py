@@ -36,6 +36,7 @@ class Control:
         self.answers: list[asyncio.Future[Reply]] = []
         self.outputs = Outputs((VENTED,))
         session = SimpleNamespace(phase=Phase.IDLE, code="S-1", timeline=SimpleNamespace(protocol="short"))
+        session.prescriptions = (None,)
         self.state: Any = SimpleNamespace(session=session)
         self.reply = Reply(0, True, "heard")
 
