@@ -144,7 +144,8 @@ def test_a_session_said_wrongly_and_then_rightly(bench: Any) -> None:
     words = [one for one in options if not one.startswith("--protocol")]
     there = Path(bench.protocol(3))  # named from where the person is, not from where the bench was started
     said = bench.run("prescribe", there.name, *words, "--bench", bench.bench_id, cwd=there.parent)
-    assert (said.returncode, said.stdout) == (0, "cuff 1: one-set-3 at 112 mmHg\n"), said
+    told = "cuff 1, right leg, S-1: one-set-3 at 112 mmHg, 60 % of an LOP of 187\n"
+    assert (said.returncode, said.stdout) == (0, told), said
     bench.until(lambda seen: seen["phase"] == "ready", "READY")
     assert cli("start") == (0, "one-set-3 begins\n")
     assert cli("start") == (1, f"not while {bench.phase()}: a session is under way\n")
