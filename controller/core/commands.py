@@ -19,6 +19,7 @@ from .limits import (
     INFLATION_PLANNED_S,
     INTER_EXERCISE_S,
     LEAD_IN_S,
+    PAUSE_MAX_S,
     REPERFUSION_S,
     REST_MIN_S,
     Limits,
@@ -280,11 +281,10 @@ def _not_long_enough(cuff: int, one: Seen) -> str:
 def _start(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: Bench, now_s: float) -> Answer:
     if now_s - s.test_asked_at_s <= BUTTON_WITHIN_S:
         s.test_asked_at_s = -1e9
-        if s.phase is Phase.IDLE:
+        if s.phase is not Phase.READY:
             return _selftest(s, command, seen, bench, now_s)
-        if s.phase is Phase.READY:  # whoever presses may mean the one or the other, and both fill a cuff
-            text = "a self-test was asked for and a session is ready since: press again to begin the session"
-            return Answer(False, text)
+        # Whoever presses may mean the one or the other, and both fill a cuff.
+        return Answer(False, "a self-test was asked for and a session is ready since: press again to begin the session")
     if s.phase is Phase.FAULT:
         return Answer(False, f"not after a trip ({s.fault.rule if s.fault else 'fault'}): reset first")
     if s.phase is not Phase.READY:
@@ -501,7 +501,7 @@ def _reset(s: SessionState, command: Command, seen: tuple[Seen, ...], _bench: Be
     return Answer(True, "reset: idle as soon as the guard has cleared its latch")
 
 
-def _status(s: SessionState, _command: Command, seen: tuple[Seen, ...], _bench: Bench, _now_s: float) -> Answer:
+def _status(s: SessionState, _command: Command, seen: tuple[Seen, ...], _bench: Bench, now_s: float) -> Answer:
     if s.phase is Phase.FAULT and s.fault is not None:
         return Answer(True, f"fault: {s.fault.text}; vented until `manchet reset`")
     if s.phase is Phase.IDLE:
@@ -509,16 +509,22 @@ def _status(s: SessionState, _command: Command, seen: tuple[Seen, ...], _bench: 
         return Answer(True, f"idle: {s.not_ready}{failed}")
     asked = testing.question(s)
     if asked:
-        return Answer(True, f"{_where(s, seen)}; asked: {asked} (`manchet selftest --confirm WHICH`)")
+        return Answer(True, f"{_where(s, seen, now_s)}; asked: {asked} (`manchet selftest --confirm WHICH`)")
     what = coming(s)
     if s.phase is Phase.RESTING and not signed(s) and what is not None and what.inflated:
-        return Answer(True, f"{_where(s, seen)}; waiting for a sign of the supervisor: `present`, or `next`")
-    return Answer(True, _where(s, seen))
+        return Answer(True, f"{_where(s, seen, now_s)}; waiting for a sign of the supervisor: `present`, or `next`")
+    return Answer(True, _where(s, seen, now_s))
 
 
-def _where(s: SessionState, seen: tuple[Seen, ...]) -> str:
-    """Phase, set, repetition, and what is in each cuff in use."""
+def _where(s: SessionState, seen: tuple[Seen, ...], now_s: float) -> str:
+    """Phase, set, repetition, how long a rest or a pause still lasts, and what is in each cuff in use."""
     words, step = [str(s.phase)], s.step
+    if s.phase is Phase.PAUSED:
+        words.append(f"{max(0.0, s.phase_since_s + PAUSE_MAX_S - now_s):.0f} s until it ends the session")
+    elif s.phase is Phase.RESTING and isfinite(s.due_at_s):
+        what = coming(s)
+        ahead = "until it inflates" if what is not None and what.inflated else "left"
+        words.append(f"{max(0.0, s.due_at_s - now_s):.0f} s {ahead}")
     if s.timeline is not None and step is not None and step.kind is StepKind.SET:
         words.append(f"set {step.set_index} of {sum(one.kind is StepKind.SET for one in s.timeline.steps)}")
         if s.repetition >= 0 and step.repetitions:

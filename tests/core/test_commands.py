@@ -665,7 +665,8 @@ def test_a_reset_says_cuff_off_only_when_it_was_said() -> None:
         (Phase.WORKING, "working, set 1 of 2, repetition 1 of 3, cuff 1 at 99 mmHg, target 100"),
         (
             Phase.RESTING,
-            "resting, cuff 1 at 0 mmHg, target 100; waiting for a sign of the supervisor: `present`, or `next`",
+            "resting, 24 s until it inflates, cuff 1 at 0 mmHg, target 100; "
+            "waiting for a sign of the supervisor: `present`, or `next`",
         ),
         (Phase.FAULT, "fault: the guard has vented: it gave no reason; vented until `manchet reset`"),
     ],
@@ -677,7 +678,7 @@ def test_status_says_where_it_is(phase: Phase, text: str) -> None:
 def test_status_after_the_sign_asks_for_nothing() -> None:
     stand = bench.at(Phase.RESTING)
     stand.obeyed(Verb.PRESENT)
-    assert stand.obeyed(Verb.STATUS).text == "resting, cuff 1 at 0 mmHg, target 100"
+    assert stand.obeyed(Verb.STATUS).text == "resting, 24 s until it inflates, cuff 1 at 0 mmHg, target 100"
 
 
 def test_status_of_a_set_by_seconds_and_of_a_cuff_without_a_reading() -> None:
@@ -843,3 +844,10 @@ def test_there_is_nothing_to_lower_without_a_cuff() -> None:
     stand = Stand().started(replace(prescription(bench.NO_CUFF), plan=plan)).run(2.0)
     assert stand.refused(Verb.LOWER).text == "nothing to lower: this protocol has no pressure"
     assert stand.phase is Phase.MOVING
+
+
+def test_status_counts_a_rest_and_a_pause_down() -> None:
+    stand = bench.at(Phase.PAUSED).run(100.0)
+    assert stand.obeyed(Verb.STATUS).text.startswith("paused, 200 s until it ends the session")
+    stand = Stand().started(prescription(bench.NO_CUFF)).until(Phase.RESTING)
+    assert stand.run(10.0).obeyed(Verb.STATUS).text.startswith("resting, 20 s left")

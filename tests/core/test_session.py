@@ -779,6 +779,14 @@ def test_the_exercise_clock_begins_anew_with_each_exercise() -> None:
     assert stand.s.clocks[LEFT_LEG].restricted_s > 14.0
 
 
+def test_a_cuff_that_is_on_nobody_has_no_exercise() -> None:
+    stand = Stand(cuffs=2).started(prescription(TWO_EXERCISES, cuff=1)).until(W).run(5.0)
+    stand.until(Z).obeyed(PRESENT)
+    stand.until(H)
+    assert stand.s.exercise_restricted_s[0] == 0.0
+    assert 0.0 < stand.s.exercise_restricted_s[1] < 3.0
+
+
 def test_the_exercise_cap_is_an_orderly_end() -> None:
     stand = Stand().started(prescription(timeline(Mode.INTERMITTENT, work(10), cap_s=10.0)))
     stand.until(S)
