@@ -46,7 +46,7 @@ class Run:
     apart_still_s: float = 0.0
     apart_flow_s: float = 0.0
     blocked_s: float = 0.0
-    blocked_from_mmhg: float = nan  # B when that began
+    blocked_from_mmhg: float = 0.0  # B when that began
     unreleased_s: float = 0.0
     settled: bool = False  # measured empty once since power-up or reset
     boot_high: bool = False  # found at or above 50 mmHg before that

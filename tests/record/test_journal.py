@@ -101,7 +101,8 @@ def test_a_start_that_could_not_begin_a_new_one_leaves_no_trust(
     Journal(path, origin).close()
     path.unlink()
 
-    def full(*_: Any) -> Any:
+    def full(db: sqlite3.Connection, _new_id: Any) -> Any:
+        db.close()
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patched:
