@@ -129,6 +129,18 @@ def test_a_person_whose_words_are_none_of_the_answers_is_asked_again(
     assert capsys.readouterr().err.count("none of the answers") == 3
 
 
+def test_the_end_of_a_terminal_is_no_answer(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-D, or a terminal that was closed: nobody has said that they saw none fill."""
+    monkeypatch.setattr("sys.stdin", Terminal(""))
+    bench.shown = [seen("idle"), seen("testing", QUESTION)]
+    assert execute(["selftest"]) == 1
+    assert [one for one in bench.told if "confirm" in one] == []
+    assert bench.told[-1]["verb"] == "stop"
+    assert capsys.readouterr().err.endswith("manchet: broken off: the bench was told to stop\n")
+
+
 def test_without_a_terminal_it_says_how_to_answer(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
     bench.shown = [seen("idle"), seen("testing", QUESTION), told(ended("failed"))]
     assert execute(["selftest"]) == 1
@@ -196,6 +208,13 @@ def test_simulated_and_failed_is_a_simulation_that_ran(capsys: pytest.CaptureFix
     assert "furthest from zero while vented" in out
     assert "manchet zero" in out
     assert err == ""
+
+
+def test_simulated_says_a_defect_that_it_never_came_to(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["simulate", "--selftest", "--fault", "vent_stuck_closed@working"]) == 0
+    out, err = capsys.readouterr()
+    assert out.endswith("self-test passed\n")
+    assert err == "manchet: the fault vent_stuck_closed@working#1 never took place: it was over before that\n"
 
 
 def test_simulated_says_the_trip_in_its_last_line_and_which_guard_ran(capsys: pytest.CaptureFixture[str]) -> None:

@@ -209,6 +209,22 @@ def test_over_pressure_at_what_the_guard_is_armed_with(
     assert finding is None or finding.limit == 200.0
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "says"),
+    [
+        (251.0, 240.0, "A, at the manifold,"),
+        (240.0, 251.0, "B, in the cuff,"),
+        (251.0, nan, "A, at the manifold,"),
+        (nan, 251.0, "B, in the cuff,"),
+    ],
+)
+def test_over_pressure_says_whose_word_it_is(a: float, b: float, says: str, moment: MomentOf) -> None:
+    """A kinked hose fills the manifold, and nobody should look for that pressure in the cuff."""
+    finding = pressure.over_pressure(Run(), moment(a=a, b=b))
+    assert finding is not None
+    assert finding.text == f"cuff 1: sensor {says} reached 251 mmHg, the ceiling is 207 mmHg"  # LOP + 20
+
+
 def test_over_pressure_keeps_to_a_tighter_ceiling(moment: MomentOf) -> None:
     tight = Limits(ceiling_mmhg=200.0)
     finding = pressure.over_pressure(Run(), moment(a=200.0, b=10.0, limits=tight))

@@ -66,7 +66,7 @@ def test_heart_complaints_need_medical_clearance() -> None:
 
 @pytest.mark.parametrize(
     ("systolic", "diastolic", "cleared"),
-    [(100, 80, True), (160, 109, True), (99, 80, False), (161, 80, False), (120, 110, False)],
+    [(100, 80, True), (160, 109, True), (99, 80, False), (161, 80, False), (120, 110, False), (105, 108, False)],
 )
 def test_blood_pressure_has_bounds(systolic: int, diastolic: int, cleared: bool) -> None:
     assert screen(healthy(systolic_mmhg=systolic, diastolic_mmhg=diastolic), "AB").cleared is cleared

@@ -337,6 +337,14 @@ def test_unregulated_at_80_percent_completes(simulate: Simulate) -> None:
     assert result["trips"] == []
 
 
+def test_a_fault_that_nothing_came_to_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, faults in (([], []), (["--fault", "estop@5000"], ["estop@5000#1"])):
+        assert main(["simulate", SHORT, *words, "--json"]) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)["faults_never_began"] == faults
+        assert err.count("never took place") == len(faults)
+
+
 WALK = """name = "walk"
 title = "Walking, without a cuff"
 mode = "none"
