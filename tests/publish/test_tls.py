@@ -128,7 +128,6 @@ def test_a_broker_that_cannot_be_believed_gets_nothing(
             assert wrong == "no TLS there" or "certificate" in notice.detail
             assert bench.journal.next_event() is not None, "what was not published waits"
             assert not publishing.done()
-        assert bench.latest_s < 0.1
 
     try:
         real(run())
@@ -148,4 +147,3 @@ def test_a_host_that_never_answers_the_handshake_holds_up_no_end(authority: Auth
                 return time.monotonic() - began_s
 
         assert real(run()) < 2.0
-        assert bench.latest_s < 0.1
