@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from controller.core.model import Happened
 from controller.messages import Origin
+from controller.publish import mqtt
 from controller.publish.mqtt import Broker
 from controller.settings import MqttSettings, read_certificates
 from publishing_bench import Bench, real, until
@@ -109,7 +111,17 @@ def test_a_broker_that_cannot_be_believed_gets_nothing(
     bench_of: Any,
     happened: Callable[[int], Happened],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """And however often its handshake fails, it does so beside the loop's thread, whose ticks have no time for it."""
+    shaken: set[int] = set()
+    handshake = mqtt._Handshaking.do_handshake
+
+    def noted(one: ssl.SSLSocket, block: bool = False) -> None:
+        shaken.add(threading.get_ident())
+        handshake(one, block)
+
+    monkeypatch.setattr(mqtt._Handshaking, "do_handshake", noted)
     believed = Authority(tmp_path, "other").certificate if wrong == "another authority" else authority.certificate
     tls = believing(believed)
     if wrong == "no TLS there":
@@ -128,6 +140,8 @@ def test_a_broker_that_cannot_be_believed_gets_nothing(
             assert wrong == "no TLS there" or "certificate" in notice.detail
             assert bench.journal.next_event() is not None, "what was not published waits"
             assert not publishing.done()
+        assert shaken
+        assert threading.get_ident() not in shaken
 
     try:
         real(run())
