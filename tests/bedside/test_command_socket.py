@@ -187,10 +187,10 @@ def test_a_snapshot_has_its_fields_and_null_for_what_is_not_known(bench: Any) ->
 def test_nobody_watching_costs_nothing(folder: Path) -> None:
     quiet = CommandSocket(folder / "x.sock", lambda _verb, _args: pytest.fail("not asked"))
     snapshot = seen_at(1.0)
-    begin = time.perf_counter()
+    begin = time.thread_time()
     for _ in range(10000):
         quiet.offer(snapshot)
-    assert (time.perf_counter() - begin) / 10000 < 20e-6
+    assert (time.thread_time() - begin) / 10000 < 20e-6
     assert not quiet.watched
 
 

@@ -16,6 +16,7 @@ from controller.messages import Info, Origin, Versions
 from controller.publish.mqtt import Broker, Publisher
 from controller.record.journal import Journal
 from controller.record.writer import JournalThread
+from lateness import Lateness
 
 
 def real(main: Coroutine[Any, Any, Any]) -> Any:
@@ -53,7 +54,7 @@ class Bench:
         self.journal = JournalThread(Journal(path, origin), origin.wall_s)
         self.publisher = Publisher(broker, origin, self.journal, speed)
         self.recorded = 0
-        self.latest_s = 0.0  # how late a tick came, at most
+        self.lateness = Lateness()
         self._info = Info(
             **origin.envelope("info", 0.0),
             versions=Versions(manchet="0", python="3", wire=1),
@@ -73,9 +74,8 @@ class Bench:
         due_s = loop.time()
         while True:
             now_s = loop.time()
-            self.latest_s = max(self.latest_s, now_s - due_s)
+            due_s = self.lateness.tick(due_s, now_s) + 0.01
             self.publisher.offer(snapshot(now_s))
-            due_s += 0.01
             await asyncio.sleep(max(0.0, due_s - loop.time()))
 
     @asynccontextmanager
