@@ -44,6 +44,17 @@ def test_a_thread_that_ended_takes_nothing_back(tmp_path: Path) -> None:
     assert cores.waited_s() == 0.0
 
 
+def test_what_a_test_does_itself_is_not_the_loops(tmp_path: Path) -> None:
+    lateness = Lateness(Cores(tmp_path / "none"))
+    due_s = time.monotonic()
+    with lateness.apart():
+        time.sleep(0.15)
+    due_s = lateness.tick(due_s, time.monotonic())
+    assert lateness.at_most_s < 0.1
+    lateness.tick(due_s, due_s + 0.15)  # once
+    assert lateness.at_most_s == pytest.approx(0.15)
+
+
 def test_where_the_kernel_says_nothing_all_of_it_is_ours(tmp_path: Path) -> None:
     lateness = Lateness(Cores(tmp_path / "none"))
     lateness.tick(1.0, 1.3)

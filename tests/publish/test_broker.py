@@ -68,11 +68,13 @@ def test_after_a_restart_everything_is_there_again(
         async with bench.running():
             bench.record(happened, 50)
             await until(lambda: len(listener.events()) == 50, 10.0, "50 events")
-            broker.kill()
+            with bench.lateness.apart():
+                broker.kill()
             heard = len(listener.heard)
             bench.record(happened, 300)
             await until(lambda: bench.publisher.notices(), 8.0, "the broker_lost notice")
-            broker.start()
+            with bench.lateness.apart():
+                broker.start()
             took_s = await until(
                 lambda: [name for name, _, kept in listener.heard[heard:] if name == "status"], 5.0, "status again"
             )

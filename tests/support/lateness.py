@@ -4,6 +4,8 @@ share two cores among four workers would otherwise measure each other."""
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -29,13 +31,28 @@ class Cores:
 
 
 class Lateness:
-    """The worst tick: `at_most_s`, seconds after it was due, less what was waited for a core since the one before."""
+    """The worst tick: `at_most_s`, seconds after it was due, less what was waited for a core or spent `apart` since the
+    one before."""
 
     def __init__(self, cores: Cores | None = None) -> None:
         self._cores = cores or Cores()
+        self._not_ours_s = 0.0
         self.at_most_s = 0.0
 
     def tick(self, due_s: float, now_s: float) -> float:
         """One tick; returns from when on the next period counts, so that one delay is charged once."""
-        self.at_most_s = max(self.at_most_s, now_s - due_s - self._cores.waited_s())
+        self.at_most_s = max(self.at_most_s, now_s - due_s - self._not_ours_s - self._cores.waited_s())
+        self._not_ours_s = 0.0
         return max(due_s, now_s)
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """Around what a test does itself in the loop's thread, such as starting a process and waiting for it: nothing
+        of what is measured can run meanwhile."""
+        self._not_ours_s += self._cores.waited_s()
+        began_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._not_ours_s += time.monotonic() - began_s
+            self._cores.waited_s()  # meanwhile: in the time apart already
