@@ -15,7 +15,9 @@ from pico_board import Host, Pico, needed_micropython
 def pico() -> Iterator[Pico]:
     """A board that is not yet plugged in."""
     needed_micropython()
-    with tempfile.TemporaryDirectory(prefix="mp") as name:
+    # In memory where there is such a place: its lines and sensors are files, and a disk may be busy.
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="mp", dir=memory) as name:
         board = Pico(Path(name))
         yield board
         board.end()

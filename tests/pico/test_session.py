@@ -29,6 +29,7 @@ from firmware_bridge.ports import Reading
 from firmware_bridge.serial_transport import SerialTransport
 from firmware_bridge.simulated.limb import SimulatedLimb
 from firmware_bridge.simulated.plant import Cuff, plant_settings
+from scheduling import served_first
 
 pytestmark = pytest.mark.process
 
@@ -145,7 +146,7 @@ async def _nothing(_: Lived) -> None:
 
 def live(pico: Any, does: Callable[[Any], None], then: Callable[[Lived], Any] = _nothing) -> Lived:
     pico.plug()
-    with asyncio.Runner(loop_factory=real_loop) as runner:
+    with served_first(), asyncio.Runner(loop_factory=real_loop) as runner:
         lived = Lived(runner.get_loop(), pico, does)
         runner.run(_live(lived, then))
     return lived

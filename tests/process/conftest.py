@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -25,6 +24,7 @@ from controller.messages import Origin
 from controller.record.journal import Journal
 from firmware_bridge.simulated.world_client import Wire
 from real_broker import Mosquitto, needed
+from scheduling import as_at_a_bench, nearly_first
 
 ROOT = Path(__file__).parents[2]
 PROBE = "probe"
@@ -52,24 +52,6 @@ tempo = "this test"
 
 def rename_bench(config: str, bench_id: str) -> str:
     return re.sub(r'(?m)^bench_id = ".*"$', f'bench_id = "{bench_id}"', config)
-
-
-def nearly_first(process: subprocess.Popen[Any]) -> None:
-    """Before other work of this machine, while it starts: that takes some 300 ms of computing, which as a real-time
-    process would hold up the benches of other tests."""
-    with contextlib.suppress(PermissionError, ProcessLookupError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, -10)
-
-
-def as_at_a_bench(process: subprocess.Popen[Any]) -> None:
-    """Put a process that serves before whatever else this machine does, as `CPUSchedulingPolicy=rr` of its unit does at
-    a bench: a real-time loop that shares its core with a test suite is rightly tripped by `tick_late`. Nothing is
-    loosened by it; where the system forbids it (no root) the test runs as before. Its threads too: one that is put off
-    while it holds the interpreter's lock puts off the tick."""
-    if sys.platform == "linux":
-        with contextlib.suppress(PermissionError, ProcessLookupError, FileNotFoundError):
-            for thread in Path(f"/proc/{process.pid}/task").iterdir():
-                os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(20))
 
 
 class Person:
@@ -191,7 +173,7 @@ class Served(Person):
         self.process = subprocess.Popen(
             self.command(), env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        nearly_first(self.process)
+        nearly_first(self.process.pid)
         until_s = time.monotonic() + WITHIN_S
         while True:
             try:
@@ -201,7 +183,7 @@ class Served(Person):
                 assert time.monotonic() < until_s, f"no bench at {self.path} within {WITHIN_S:g} s"
                 time.sleep(0.02)
             else:
-                as_at_a_bench(self.process)
+                as_at_a_bench(self.process.pid)
                 return
 
     def signal(self, number: signal.Signals) -> None:
@@ -413,7 +395,7 @@ class Wired(Served):
             stderr=subprocess.PIPE,
             text=True,
         )
-        nearly_first(process)
+        nearly_first(process.pid)
         return process
 
     def _await_socket(self, name: str, process: subprocess.Popen[str]) -> None:
@@ -423,7 +405,7 @@ class Wired(Served):
             try:
                 with socket.socket(socket.AF_UNIX) as probe:
                     probe.connect(str(path))
-                    as_at_a_bench(process)
+                    as_at_a_bench(process.pid)
                     return
             except OSError:
                 assert process.poll() is None, process.communicate()

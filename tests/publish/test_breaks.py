@@ -6,25 +6,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 import pytest
 
-from controller.clock import real_loop
 from controller.core.model import Snapshot
 from controller.messages import Origin
 from controller.publish import mqtt
 from controller.publish.mqtt import Broker, Publisher
+from publishing_bench import real
 
 pytestmark = pytest.mark.process
-
-
-def real(main: Coroutine[Any, Any, Any]) -> Any:
-    """On the loop that serves a bench: its `select` forgives no socket that was closed under it."""
-    with asyncio.Runner(loop_factory=real_loop) as runner:
-        return runner.run(main)
 
 
 CONNECT, PUBLISH, PINGREQ = 1, 3, 12

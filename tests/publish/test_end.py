@@ -11,24 +11,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from controller.clock import real_loop
 from controller.core.model import Snapshot
 from controller.messages import Origin
 from controller.publish.mqtt import Broker, Publisher
 from lateness import Lateness
+from publishing_bench import real
 
 pytestmark = pytest.mark.process
-
-
-def real(main: Coroutine[Any, Any, Any]) -> Any:
-    """On the loop that serves a bench: its `select` forgives no socket that was closed under it."""
-    with asyncio.Runner(loop_factory=real_loop) as runner:
-        return runner.run(main)
 
 
 DEADLINE_S = 2.0

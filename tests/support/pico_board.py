@@ -25,6 +25,7 @@ import firmware_bridge
 from firmware_bridge.link import HostLink
 from firmware_bridge.ports import Status, Wanted
 from firmware_bridge.serial_transport import SerialTransport
+from scheduling import this_thread_nearly_first
 
 STAND_IN = Path(__file__).parents[1] / "pico" / "stand_in"
 FIRMWARE = Path(firmware_bridge.__file__).parent / "firmware"
@@ -167,6 +168,7 @@ class Pico:
 
     def _live(self) -> None:
         """Start it while there is power, again when it has reset; reset it as its watchdog would."""
+        this_thread_nearly_first()
         while not self._over.wait(0.01):
             with self._lock:
                 if self._powered.is_set():

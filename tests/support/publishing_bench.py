@@ -17,11 +17,12 @@ from controller.publish.mqtt import Broker, Publisher
 from controller.record.journal import Journal
 from controller.record.writer import JournalThread
 from lateness import Lateness
+from scheduling import served_first
 
 
 def real(main: Coroutine[Any, Any, Any]) -> Any:
     """On the loop that serves a bench: its `select` forgives no socket that was closed under it."""
-    with asyncio.Runner(loop_factory=real_loop) as runner:
+    with served_first(), asyncio.Runner(loop_factory=real_loop) as runner:
         return runner.run(main)
 
 
