@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import DONE
+from .options import DONE, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..prescription.protocol import Exercise, Protocol
 
 Protocols = Annotated[
@@ -84,16 +86,17 @@ def _exercise(exercise: Exercise) -> str:
 
 
 def check_config(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="a bench's settings, or a protocol")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="a bench's settings, a protocol, a board's wiring or screening answers"),
+    ],
 ) -> int:
-    """Check a bench's settings or a protocol, without starting anything."""
+    """Check a bench's settings or another file that Manchet takes, without starting anything."""
     from .. import hardware, settings, tomlfile
 
     table = tomlfile.read(file)
-    if "bench_id" not in table and {"mode", "sources", "exercises"} & set(table):
-        from ..prescription.protocol import load_protocol
-
-        print("\n".join([f"{file}: can be used", *describe(load_protocol(file))]))
+    if "bench_id" not in table and (other := _other_kind(file, table)):
+        print("\n".join(other))
         return DONE
     bench = settings.load(file)
     hardware.check(bench, file)
@@ -102,3 +105,27 @@ def check_config(
     for warning in hardware.warnings(bench):
         print(f"warning: {warning}")
     return DONE
+
+
+def _other_kind(file: Path, table: dict[str, Any]) -> list[str]:
+    """What there is to say of a file that is no bench's, empty when it looks like one. Raises BadInput or Refused."""
+    if {"mode", "sources", "exercises"} & set(table):
+        from ..prescription.protocol import load_protocol
+
+        return [f"{file}: can be used", *describe(load_protocol(file))]
+    if {"pwm_hz", "estop", "heartbeat", "serial"} & set(table):
+        from firmware_bridge.firmware import pico_main
+
+        refuse: Callable[[Any], Any] = pico_main.settings
+        try:
+            refuse(table)
+        except ValueError as error:
+            raise Refused(f"{file}: {error}") from None
+        return [f"{file}: can be used: a board's wiring, for `manchet flash --board`"]
+    if "code" in table:
+        from ..prescription.screening import answers_type
+        from ..tomlfile import convert
+
+        convert(table, answers_type(), file)
+        return [f"{file}: is answered in full: screening answers, for `manchet screen`, which judges them"]
+    return []

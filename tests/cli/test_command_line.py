@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -297,6 +298,36 @@ def test_check_config_takes_benches_and_protocols(capsys: pytest.CaptureFixture[
     for path in (*config.glob("bench-*.toml"), *config.glob("protocols/*.toml")):
         assert main(["check-config", str(path)]) == 0
         assert capsys.readouterr().out.startswith(f"{path}: can be used")
+
+
+def test_check_config_takes_a_boards_wiring_and_says_what_is_wrong_with_one(
+    runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Path(__file__).resolve().parents[2] / "config"
+    for path in config.glob("board-*.json"):
+        assert main(["check-config", str(path)]) == 0
+        assert "a board's wiring" in capsys.readouterr().out
+    wrong = runtime / "board.json"
+    wrong.write_text((config / "board-pico.json").read_text().replace('"heartbeat": 14', '"heartbeat": 15'))
+    assert main(["check-config", str(wrong)]) == 2
+    assert capsys.readouterr().err == f"manchet: {wrong}: heartbeat: GPIO 15 is already estop\n"
+
+
+def test_check_config_knows_screening_answers_and_which_are_missing(
+    runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template = (Path(__file__).resolve().parents[2] / "config" / "screening-template.toml").read_text()
+    answers = runtime / "answers.toml"
+    answers.write_text(template)
+    assert main(["check-config", str(answers)]) == 2
+    assert "must be true or false" in capsys.readouterr().err
+    answers.write_text(
+        re.sub(r'(?m)^(?!code)(\w+) = "\?"', r"\1 = false", template)
+        .replace("systolic_mmhg = false", "systolic_mmhg = 120")
+        .replace("diastolic_mmhg = false", "diastolic_mmhg = 80")
+    )
+    assert main(["check-config", str(answers)]) == 0
+    assert "answered in full" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("form", ["json", "asyncapi"])
