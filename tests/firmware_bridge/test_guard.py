@@ -245,6 +245,7 @@ def test_frames_nobody_fetches_do_not_pile_up() -> None:
     messages = rig.heard()
     assert len(messages) == firmware_guard.MAX_WAITING == 8
     assert messages[-1][3] == rig.now_ms  # the newest are kept
+    assert {later[3] - earlier[3] for earlier, later in pairwise(messages)} == {20}
 
 
 def test_counters_wrap_in_the_status() -> None:
@@ -1138,6 +1139,19 @@ def test_a_reset_that_was_long_on_its_way_is_refused(age_ms: int, taken: bool) -
     rig = tripped()
     rig.say(wire.reset, BOOT, rig.now_ms - age_ms, 0)
     assert (rig.guard.state == wire.VENTED) is taken
+    if not taken:
+        assert rig.refused(wire.TRIPPED) == "the guard time it quotes is too old, or the lease too long"
+
+
+def test_a_reset_forgets_which_cuff_it_was() -> None:
+    rig = armed(2, ceiling1=2000, left1=900000)
+    rig.b[1] = 2000
+    rig.tick()
+    assert (rig.tripped, rig.guard.trip_channel) == ("ceiling", 1)
+    rig.b[1] = 0
+    rig.passes(500)
+    rig.say(wire.reset, BOOT, rig.now_ms, 0)
+    assert (rig.tripped, rig.guard.trip_channel) == ("", wire.NO_CHANNEL)
 
 
 def test_a_reset_while_armed_is_refused() -> None:
@@ -1179,12 +1193,15 @@ def test_maintenance_that_was_long_on_its_way_is_refused(age_ms: int, taken: boo
         assert rig.refused() == "the guard time it quotes is too old, or the lease too long"
 
 
-@pytest.mark.parametrize("found", ["vented", "tripped"])
-def test_a_guard_never_armed_says_that_it_can_be_flashed_and_is_vented_until_its_board_is_reset(found: str) -> None:
+@pytest.mark.parametrize(("found", "b_dmmhg"), [("", 0), ("estop", 0), ("absolute_ceiling", 3300)])
+def test_a_guard_never_armed_says_that_it_can_be_flashed_and_is_vented_until_its_board_is_reset(
+    found: str, b_dmmhg: int
+) -> None:
     rig = ready()
-    rig.estop_ok = found == "vented"  # a board on a desk has no stop loop
+    rig.estop_ok = found != "estop"  # a board on a desk has no stop loop
+    rig.b[0] = b_dmmhg
     rig.tick()
-    assert rig.tripped == ("" if found == "vented" else "estop")
+    assert rig.tripped == found
     rig.hello()
     rig.say(wire.maintenance, BOOT, rig.now_ms)
     (status,) = rig.heard()
