@@ -137,6 +137,16 @@ def test_an_endless_frame_is_dropped_once_and_not_kept() -> None:
     assert decoder.bad == 1
 
 
+def test_the_end_of_an_endless_frame_is_no_frame_of_its_own_and_then_all_is_as_before() -> None:
+    decoder = wire.Decoder()
+    assert decoder.feed(b"x" * 100) == []
+    assert decoder.feed(LEASE) == []  # up to its zero it belongs to what was dropped
+    assert decoder.bad == 1
+    assert decoder.feed(LEASE[:9]) == []  # and a frame in two pieces is waited for again
+    assert len(decoder.feed(LEASE[9:])) == 1
+    assert decoder.bad == 1
+
+
 @pytest.mark.parametrize(("length", "kept"), [(wire.MAX_FRAME, True), (wire.MAX_FRAME + 1, False)])
 def test_the_longest_frame_that_is_waited_for(length: int, kept: bool) -> None:
     decoder = wire.Decoder()
