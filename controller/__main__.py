@@ -14,7 +14,16 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (the process's own by default) and return its exit code."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        return _run(sys.argv[1:] if arguments is None else list(arguments))
+    except BrokenPipeError:
+        sys.stdout = None  # whoever read us is gone: nothing more to say to it
+    except KeyboardInterrupt:  # before a command has its own answer to it
+        print("manchet: interrupted", file=sys.stderr)
+    return 1
+
+
+def _run(words: list[str]) -> int:
     if words[:1] == ["safe"] and not {"--help", "-h"} & set(words):
         from .cli.safe import safe
 

@@ -6,6 +6,7 @@ library, the paths, and lgpio where there is a list at all. A line that somebody
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -22,7 +23,8 @@ def lines_low() -> int:
     whole = True
     for path in lists(runtime_folders()):
         done, text = drive_low(path)
-        print(f"{path}: {text}", flush=True)
+        with contextlib.suppress(OSError, ValueError):  # whether anybody reads it or not
+            print(f"{path}: {text}".encode("ascii", "backslashreplace").decode(), flush=True)
         whole = whole and done
     return 0 if whole else 1
 

@@ -44,16 +44,19 @@ def say(verb: str, args: Mapping[str, object], bench: str, path: str, as_json: b
 def _stop_all(paths: list[Path], as_json: bool) -> int:
     """Whoever says `stop` beside several benches and names none is in a hurry: each of them."""
     code = DONE
-    for path in paths:
+    replies: list[dict[str, Any]] = []
+    for path in paths:  # all of them before anything is printed: whoever reads may be gone
         try:
             reply = ask(path, "stop")
             text = str(reply["text"])
         except (NoService, NoAnswer) as error:
             reply, text, code = {"ok": False, "verb": "stop"}, f"{error}; {BY_HAND}", as_exit(error)
+        replies.append(reply | {"text": f"{path.stem}: {text}"})
+    for reply in replies:
         if as_json:
-            _print_json(reply | {"text": f"{path.stem}: {text}"})
+            _print_json(reply)
         else:
-            print(f"{path.stem}: {text}")
+            print(reply["text"])
     return code
 
 

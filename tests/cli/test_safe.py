@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -45,6 +46,39 @@ def test_a_word_too_many_keeps_nobody_from_venting(
     out = capsys.readouterr().out
     assert out.startswith(f"ignored: {' '.join(words[words.index('safe') + 1 :])}\n")
     assert out.endswith("vented and empty: b1\n")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("where", ["a full disk", "nobody", "closed"])
+def test_it_vents_whoever_reads_what_it_says(where: str, bench: Any, runtime: Path) -> None:
+    """What it prints goes to the journal of a machine whose disk is full, or to a pager that was quit."""
+    bench.shown = [EMPTY]
+    redirect = {"a full disk": ">/dev/full", "nobody": "| true", "closed": ">&-"}[where]
+    program = "import sys, pathlib; from controller.cli.safe import safe; "
+    program += 'sys.exit(safe([pathlib.Path(sys.argv[1])], ignored=["now-\u00fc"]))'
+    ended = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f'"$0" -c "$1" "$2" {redirect}', sys.executable, program, str(runtime)],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert bench.told[0]["verb"] == "stop"
+
+
+def test_no_bench_waits_for_another(
+    guard_at: Any, bench: Any, runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first bench's cuff does not empty; the second one is told to stop before that is waited for."""
+    guard_at(180.0, 0.0, "a1")
+    bench.shown = [EMPTY]
+    assert safe([runtime], empty_within_s=0.5) == 1
+    lines = [line.removeprefix(f"{runtime}/") for line in capsys.readouterr().out.splitlines()]
+    assert lines[1].startswith("b1.sock: stop: heard")
+    assert lines[2].startswith("a1.guard.sock: the guard has tripped, valves open, at most 180 mmHg")
+    assert lines[3].startswith("b1.sock: valves open, at most 2 mmHg")
+    assert lines[4] == "NOT confirmed vented: a1. Take the cuff off the limb"
 
 
 def test_a_dead_controllers_socket_is_no_bench(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,8 +196,8 @@ class GuardAt:
 def guard_at(runtime: Path) -> Iterator[Any]:
     made: list[GuardAt] = []
 
-    def make(b_mmhg: float, fall_mmhg: float) -> GuardAt:
-        made.append(GuardAt(runtime / "b1.guard.sock", b_mmhg, fall_mmhg))
+    def make(b_mmhg: float, fall_mmhg: float, bench: str = "b1") -> GuardAt:
+        made.append(GuardAt(runtime / f"{bench}.guard.sock", b_mmhg, fall_mmhg))
         return made[-1]
 
     yield make
