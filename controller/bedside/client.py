@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from .paths import control_sockets, runtime_folders
+from .paths import control_sockets, hidden_folders, runtime_folders
 
 ANSWER_S: Final = 1.0  # the service answers or gives up within 300 ms
 LINE_MAX: Final = 1 << 20
@@ -44,6 +44,8 @@ def find_socket(bench: str = "", path: str = "", folders: list[Path] | None = No
         return Path(path)
     folders = runtime_folders() if folders is None else folders
     places = ", ".join(str(folder) for folder in folders) or "no runtime folder exists"
+    if hidden := ", ".join(map(str, hidden_folders(folders))):
+        places += f"; {hidden} may not be looked into: there may be a bench in it, ask with sudo"
     found = list(control_sockets(folders))
     if bench:
         named = [candidate for candidate in found if candidate.stem == bench]

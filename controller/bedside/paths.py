@@ -40,6 +40,11 @@ def runtime_folders(environ: Mapping[str, str] = os.environ) -> list[Path]:
     return found
 
 
+def hidden_folders(folders: list[Path]) -> list[Path]:
+    """Those that this user may not look into, as /run/manchet is the service's own: a bench may be there."""
+    return [folder for folder in folders if not os.access(folder, os.R_OK | os.X_OK)]
+
+
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where journals are kept. Not made yet."""
     value = environ.get("STATE_DIRECTORY", "").split(":")[0]

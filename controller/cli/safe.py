@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ..bedside.client import NoAnswer, NoService, ask, connect, watch
-from ..bedside.paths import control_sockets, guard_sockets, runtime_folders
+from ..bedside.paths import control_sockets, guard_sockets, hidden_folders, runtime_folders
 from ..bedside.peer import allowed, peer
 from .lines import bench_of, drive_low, lists
 
@@ -44,7 +44,7 @@ def safe(
         say(f"ignored: {' '.join(ignored)}")  # nobody who wants it vented is sent back for a word too many
     folders = runtime_folders() if folders is None else folders
     say(f"looking in: {', '.join(map(str, folders)) or 'no runtime folder exists'}")
-    hidden = [folder for folder in folders if not os.access(folder, os.R_OK | os.X_OK)]
+    hidden = hidden_folders(folders)
     for folder in hidden:
         say(f"{folder}: may not be looked into: there may be a bench in it; run `manchet safe` as root")
     told = _vent_everything(folders, say)

@@ -283,6 +283,17 @@ def test_no_service(folder: Path) -> None:
         ask(folder / "none.sock", "status")
 
 
+def test_a_folder_of_another_user_is_no_proof_that_there_is_no_bench(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controller.bedside.paths.os.access", lambda _folder, _mode: False)
+    for bench in ("", "b1"):
+        with pytest.raises(
+            NoService, match=f"{folder} may not be looked into: there may be a bench in it, ask with sudo"
+        ):
+            find_socket(bench, folders=[folder])
+
+
 def test_the_only_living_socket_is_found_and_two_must_be_named(bench: Any, folder: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(folder / "dead.sock"))

@@ -101,7 +101,7 @@ def test_a_folder_that_may_not_be_looked_into_is_said_and_is_not_safe(
     bench: Any, runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """/run/manchet is the service's own: for anybody else it looks as if no bench were there."""
-    monkeypatch.setattr("controller.cli.safe.os.access", lambda folder, _mode: folder != tmp_path)
+    monkeypatch.setattr("controller.bedside.paths.os.access", lambda folder, _mode: folder != tmp_path)
     bench.shown = [EMPTY]
     assert safe([runtime, tmp_path]) == 1
     assert safe([tmp_path]) == 3
