@@ -161,7 +161,7 @@ def check(settings: Settings, source: str | Path, root: Path = ROOT) -> None:
 
 
 def warnings(settings: Settings, root: Path = ROOT) -> tuple[str, ...]:
-    """What could not be checked here, a sentence each."""
+    """What could not be checked here, and what is left open, a sentence each."""
     fitted = tuple(_fitted(settings))
     slow = [
         f"two cuffs share bus {number} of the Pi, which must run at 400 kHz or more; how fast it runs is not to be seen"
@@ -169,7 +169,17 @@ def warnings(settings: Settings, root: Path = ROOT) -> tuple[str, ...]:
         for number, _ in _shared(settings, fitted)
         if bus_speed_hz(number, root) is None
     ]
-    return *slow, *_lines_of_buses(settings, fitted)
+    return *slow, *_lines_of_buses(settings, fitted), *_nameless(settings, fitted)
+
+
+def _nameless(settings: Settings, fitted: tuple[_Fitted, ...]) -> Iterator[str]:
+    """Calibration is kept by what is written on a device."""
+    nameless = ", ".join(one.key for one in fitted if one.settings.serial is None)
+    if nameless and settings.simulated is None:
+        yield (
+            f"no `serial` says which device is fitted ({nameless}): another one of its kind in its place would be"
+            f" taken for it, with its calibration"
+        )
 
 
 def _lines_of_buses(settings: Settings, fitted: tuple[_Fitted, ...]) -> Iterator[str]:

@@ -26,7 +26,7 @@ def bench(folder: Path, *cuffs: tuple[str, str], guard: str = "gpio") -> tuple[S
     text = ['bench_id = "b1"', "[guard]", f'kind = "{guard}"']
     text.append("[guard.gpio]\nestop_gpio = 6\nheartbeat_gpio = 26" if guard == "gpio" else "[guard.pico]\nport = 'p'")
     for (a, b), lines in zip(cuffs, LINES, strict=False):
-        text += ["[[cuffs]]", f"sensor = {{ {a} }}", f"sensor_b = {{ {b} }}"]
+        text += ["[[cuffs]]", f"sensor = {{ {a}, serial = 'a' }}", f"sensor_b = {{ {b}, serial = 'b' }}"]
         text += [f"lines = {{ {lines} }}"] if guard == "gpio" else []
     path = folder / "bench.toml"
     path.write_text("\n".join(text), encoding="utf-8")
@@ -228,6 +228,13 @@ def test_what_can_be_is_taken(tmp_path: Path, cuffs: list[tuple[str, str]], guar
     settings, path = bench(tmp_path, *cuffs, guard=guard)
     hardware.check(settings, path, tmp_path)
     assert hardware.warnings(settings, tmp_path) == ()
+
+
+def test_a_device_that_nothing_names_is_a_warning(tmp_path: Path) -> None:
+    _, path = bench(tmp_path, ("bus = 1", B))
+    path.write_text(path.read_text().replace(", serial = 'b'", ""))
+    (warning,) = hardware.warnings(load_settings(path), tmp_path)
+    assert warning.startswith("no `serial` says which device is fitted (cuffs[1].sensor_b): another one of its kind")
 
 
 @pytest.mark.parametrize("name", ["bench-simulated", "bench-simulated-two-cuffs"])

@@ -51,6 +51,21 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(value) if value else Path.home() / ".local" / "state" / "manchet"
 
 
+SERVICE_STATE: Final = Path("/var/lib/manchet")  # StateDirectory of systemd/manchet.service
+
+
+def calibration_folder(environ: Mapping[str, str] = os.environ, service: Path = SERVICE_STATE) -> Path:
+    """Where the calibration of this machine's bench is kept. Raises FolderRefused: a service keeps it, and what this
+    user wrote without saying where would lie where the service never looks."""
+    folder = state_folder(environ)
+    if not environ.get("STATE_DIRECTORY") and service.is_dir() and not (folder.exists() and folder.samefile(service)):
+        raise FolderRefused(
+            f"the service of this machine keeps its calibration in {service}, and from here it would go to {folder}: "
+            "put `sudo -u manchet` before the command, or say where with --state DIR"
+        )
+    return folder
+
+
 def make_state(folder: Path) -> Path:
     """Make the folder for journals if need be. Raises FolderRefused: it cannot be made or written."""
     try:

@@ -88,7 +88,7 @@ def _carry_out(
     """The bench's lock, its gauges, the work, and what is said of it."""
     from .. import hardware
     from ..bedside.lock import BenchLock, BenchTaken
-    from ..bedside.paths import FolderRefused, make_private, runtime_folder, state_folder
+    from ..bedside.paths import FolderRefused, calibration_folder, make_private, runtime_folder, state_folder
     from ..calibrating import Bedside, GuardSilent, NotDone
     from ..calibration import how_to_hand_over
     from ..calibration_file import FILE
@@ -104,12 +104,13 @@ def _carry_out(
         simulated = settings.guard.kind == "simulated"
         if simulated and one_by_one:
             raise NotDone("a simulated bench has nothing to connect a reference to, and needs no calibration")
-        folder = state if state is not None else make_private(state_folder())
+        if state is None:
+            state = make_private(state_folder() if simulated else calibration_folder())
         bedside = Bedside(_tell, _ask)
         lock = BenchLock(make_private(runtime_folder()), settings.bench_id)
-        with lock, closing(open_gauges(settings, folder, sensors)) as gauges:
+        with lock, closing(open_gauges(settings, state, sensors)) as gauges:
             for index in range(len(sensors)) if one_by_one else (0,):
-                made += work(gauges, index, folder / FILE, bedside)
+                made += work(gauges, index, state / FILE, bedside)
     except (BadInput, NotDone, BenchTaken, FolderRefused, OSError) as error:
         code = BAD_INPUT if isinstance(error, BadInput) else NO_ANSWER if isinstance(error, GuardSilent) else FAILED
         text = " ".join(str(error).split())
@@ -124,9 +125,9 @@ def _carry_out(
     elif any(entry.channel == "B" for entry in made):
         text += f". The guard has to be given this: {how_to_hand_over(settings)}"
     if as_json:
-        print(json.dumps({"ok": True, "verb": verb, "text": text, "file": str(folder / FILE), "sensors": _rows(made)}))
+        print(json.dumps({"ok": True, "verb": verb, "text": text, "file": str(state / FILE), "sensors": _rows(made)}))
     else:
-        print(f"{text}\nwritten to {folder / FILE}")
+        print(f"{text}\nwritten to {state / FILE}")
     return DONE
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import DONE, Refused
+from .options import DONE, FAILED, Refused
 
 if TYPE_CHECKING:
     from ..settings import Settings
@@ -46,6 +46,8 @@ def flash(
     bench = None if config is None else _bench(config)
     at, baud = _port(bench, port)
     mpremote = flashing.find_mpremote()
+    if state is None and (board is not None or first):
+        state = _state()
     corrections = flashing.Corrections(bench, state) if bench is not None and board is not None else None
     wiring = None if board is None else flashing.wiring(board, corrections)
     if first:
@@ -63,6 +65,15 @@ def flash(
     else:
         print("what it corrects sensor B with is as it was, if anything: --config and --board together write it")
     return DONE
+
+
+def _state() -> Path:
+    from ..bedside.paths import FolderRefused, calibration_folder
+
+    try:
+        return calibration_folder()
+    except FolderRefused as error:
+        raise Refused(str(error), FAILED) from None
 
 
 def _bench(config: Path) -> Settings:

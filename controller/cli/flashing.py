@@ -102,9 +102,10 @@ class Corrections:
             if cuff.sensor_b is None:  # settings.load saw to it
                 continue
             read = on_board["sensor"]
-            names: dict[str, str] = {"kind": cuff.sensor_b.kind}
+            names: dict[str, Any] = {"kind": cuff.sensor_b.kind}
             if cuff.sensor_b.kind == "abp2":
-                names["part"] = part_of(cuff.sensor_b)
+                bus, address = cuff.sensor_b.place
+                names |= {"part": part_of(cuff.sensor_b), "i2c": bus, "address": address}
             for key, there in names.items():
                 if read.get(key) != there:
                     must = f"must be {there} as in the bench's settings, whose calibration it gets"

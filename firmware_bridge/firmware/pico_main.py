@@ -14,6 +14,8 @@ READ_MAX = 256  # bytes a pass; leases take 26
 ZERO_MAX_DMMHG = 100  # a sensor that is further off is broken
 GAIN_MIN_E4, GAIN_MAX_E4 = 9000, 11000  # [J] and so is one beyond these
 GPIOS = tuple(range(23)) + (26, 27, 28)  # 23 to 25 are the Pico's own
+ANALOGUE = (26, 27, 28)
+PWM_MIN_HZ, PWM_MAX_HZ = 100, 40000  # [J] a pump stutters below, a gate driver heats above
 
 DEFAULTS = {
     "serial": "usb",  # or "uart"; USB is the console as well, so Ctrl-C is off while the guard runs
@@ -63,6 +65,8 @@ def settings(given):
     whole["uart"] = _filled("uart", whole["uart"], DEFAULTS["uart"])
     if whole["serial"] not in ("usb", "uart"):
         raise ValueError('serial: must be "usb" or "uart"')
+    if not PWM_MIN_HZ <= whole["pwm_hz"] <= PWM_MAX_HZ:
+        raise ValueError("pwm_hz: " + str(whole["pwm_hz"]) + " must be 100 to 40000")
     cuffs = whole["cuffs"]
     if not isinstance(cuffs, list) or not 1 <= len(cuffs) <= 2:
         raise ValueError("cuffs: must be a list of one or two objects")
@@ -84,9 +88,27 @@ def _cuff(index, given):
         raise ValueError(name + ".zero_dmmhg: must be -100 to 100 (10 mmHg)")
     if not GAIN_MIN_E4 <= sensor["gain_e4"] <= GAIN_MAX_E4:
         raise ValueError(name + ".gain_e4: must be 9000 to 11000 (0.9 to 1.1)")
-    if kind == "abp2" and sensor["part"] not in SPANS:
-        raise ValueError(name + ".part: must be one of " + ", ".join(sorted(SPANS)))
+    if kind == "abp2":
+        _check_abp2(name, sensor)
+    else:
+        for key in ("adc", "supply_adc"):
+            if sensor[key] not in ANALOGUE:
+                raise ValueError(name + "." + key + ": " + str(sensor[key]) + " must be an analogue input, 26 to 28")
     return cuff
+
+
+def _check_abp2(name, sensor):
+    if sensor["part"] not in SPANS:
+        raise ValueError(name + ".part: must be one of " + ", ".join(sorted(SPANS)))
+    i2c = sensor["i2c"]
+    if i2c not in (0, 1):
+        raise ValueError(name + ".i2c: " + str(i2c) + " must be 0 or 1")
+    if not 8 <= sensor["address"] <= 0x77:
+        raise ValueError(name + ".address: " + str(sensor["address"]) + " must be 8 to 119 (0x77)")
+    # RP2040 datasheet, table 2: SDA and SCL of either bus are on every fourth GPIO, in this order.
+    for key, place in (("sda", 2 * i2c), ("scl", 2 * i2c + 1)):
+        if sensor[key] % 4 != place:
+            raise ValueError(name + "." + key + ": GPIO " + str(sensor[key]) + " is not " + key + " of I2C " + str(i2c))
 
 
 def _filled(name, given, defaults):

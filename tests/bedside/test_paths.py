@@ -15,6 +15,7 @@ from controller.bedside import paths
 from controller.bedside.paths import (
     SOCKET_PATH_MAX,
     FolderRefused,
+    calibration_folder,
     control_socket,
     control_sockets,
     guard_sockets,
@@ -47,6 +48,25 @@ def test_runtime_folder(environ: dict[str, str], expected: str) -> None:
 def test_state_folder() -> None:
     assert state_folder({"STATE_DIRECTORY": "/var/lib/manchet:/x"}) == Path("/var/lib/manchet")
     assert state_folder({}) == Path.home() / ".local/state/manchet"
+
+
+def test_calibration_goes_where_the_service_of_this_machine_looks_for_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sudo manchet calibrate` would write to root's home, and the bench would keep what it had."""
+    service, home = folder / "service", folder / "home"
+    monkeypatch.setenv("HOME", str(home))
+    by_user = home / ".local/state/manchet"
+    assert calibration_folder({}, service) == by_user  # no service here
+    service.mkdir()
+    for _ in range(2):
+        with pytest.raises(FolderRefused, match=f"keeps its calibration in {service}, and from here .* {by_user}: put"):
+            calibration_folder({}, service)
+        by_user.mkdir(parents=True, exist_ok=True)
+    assert calibration_folder({"STATE_DIRECTORY": str(home)}, service) == home  # it was said where
+    by_user.rmdir()
+    by_user.symlink_to(service)  # as systemd/tmpfiles.conf has it for the service's own user
+    assert calibration_folder({}, service) == by_user
 
 
 def test_a_made_folder_is_ours_alone(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import socket
 import threading
 import time
@@ -20,15 +21,16 @@ from controller.settings import load
 from firmware_bridge.gpio_guard import GuardBoard, GuardServer
 from firmware_bridge.ports import Reading
 
-SIMULATED = """bench_id = "b1"
+ID = f"b{os.getpid()}"  # a bench is locked for the whole machine, and other workers run these tests too
+SIMULATED = """bench_id = "?"
 [guard]
 kind = "simulated"
 [[cuffs]]
 sensor = { bus = 1, serial = "A-1" }
 sensor_b = { bus = 3 }
 [simulated]
-"""
-GPIO = """bench_id = "b1"
+""".replace("?", ID)
+GPIO = """bench_id = "?"
 [guard]
 kind = "gpio"
 gpio = { estop_gpio = 6, heartbeat_gpio = 17 }
@@ -36,7 +38,7 @@ gpio = { estop_gpio = 6, heartbeat_gpio = 17 }
 sensor = { bus = 253, serial = "A-1" }
 sensor_b = { bus = 254, serial = "B-1" }
 lines = { pump_gpio = 12, pump_enable_gpio = 16, vent_gpio = 20, dump_gpio = 21 }
-"""
+""".replace("?", ID)
 
 
 @pytest.fixture
@@ -59,11 +61,11 @@ def bench(folder: Path, text: str) -> str:
 def test_a_bench_that_is_being_served_is_left_alone(
     verb: str, folder: Path, runtime: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with BenchLock(runtime, "b1"):
+    with BenchLock(runtime, ID):
         assert main([verb, "--config", bench(folder, GPIO)]) == 1
     out, err = capsys.readouterr()
     assert out == ""
-    assert "bench_id = b1: is controlled already by process" in err
+    assert f"bench_id = {ID}: is controlled already by process" in err
     assert "stop that one first" in err
     assert not (folder / "state" / FILE).exists()
 
@@ -75,11 +77,11 @@ def test_a_bench_that_is_being_served_is_left_alone(
         (["zero", "--config", "/nope.toml"], 2, "/nope.toml: must be a file that exists"),
         (["zero", "--cuff", "3"], 2, "--cuff = 3: must be a whole number between 1 and 2"),
         (["zero", "--sensor", "C"], 2, "--sensor = C: must be one of A, B"),
-        (["zero", "--cuff", "2"], 1, "bench b1 has no sensor A of cuff 2 in its file: name another"),
+        (["zero", "--cuff", "2"], 1, f"bench {ID} has no sensor A of cuff 2 in its file: name another"),
         (["calibrate", "--reference", "x" * 41], 2, "must be at most 40 characters"),
         (["calibrate", "--by", "a\nb"], 2, "must be at most 40 characters"),
-        (["zero", "--sensor", "A"], 4, "no guard of bench b1 answers here: start it"),
-        (["zero", "--sensor", "B"], 4, "no guard of bench b1 answers here: start it"),
+        (["zero", "--sensor", "A"], 4, f"no guard of bench {ID} answers here: start it"),
+        (["zero", "--sensor", "B"], 4, f"no guard of bench {ID} answers here: start it"),
     ],
 )
 def test_what_is_refused(
@@ -101,16 +103,16 @@ def test_a_guard_that_was_killed_left_its_socket_and_does_not_answer(
     folder: Path, runtime: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(runtime / "b1.guard.sock"))
+        dead.bind(str(runtime / f"{ID}.guard.sock"))
     assert main(["zero", "--config", bench(folder, GPIO)]) == 4
-    assert "no guard of bench b1 answers here" in capsys.readouterr().err
+    assert f"no guard of bench {ID} answers here" in capsys.readouterr().err
 
 
 def test_a_guard_of_which_nobody_knows_what_it_corrects_with(
     folder: Path, runtime: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.socket(socket.AF_UNIX) as guard:
-        guard.bind(str(runtime / "b1.guard.sock"))
+        guard.bind(str(runtime / f"{ID}.guard.sock"))
         guard.listen()
         assert main(["zero", "--sensor", "B", "--config", bench(folder, GPIO)]) == 1
     assert "nobody knows what the guard corrects its sensor B with" in capsys.readouterr().err
@@ -124,7 +126,7 @@ def test_no_guard_is_exit_4_in_json_too(folder: Path, capsys: pytest.CaptureFixt
     out, err = capsys.readouterr()
     said = json.loads(out)
     assert (said["ok"], said["verb"], said["sensors"]) == (False, "zero", [])
-    assert "no guard of bench b1 answers here" in said["text"]
+    assert f"no guard of bench {ID} answers here" in said["text"]
     assert said["text"] in err
 
 
@@ -205,7 +207,7 @@ def guarded(runtime: Path) -> Iterator[SensorB]:
     sensor = SensorB()
     over = threading.Event()
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(runtime / "b1.guard.sock"))
+        listener.bind(str(runtime / f"{ID}.guard.sock"))
         listener.listen()
         board = GuardBoard(Lines(), (sensor,), 7, time.monotonic)
         server = GuardServer(board, listener, lambda _: True, time.monotonic)

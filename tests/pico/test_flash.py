@@ -147,13 +147,26 @@ def test_words_that_are_wrong(words: list[str], sentence: str, capsys: pytest.Ca
     assert sentence in said(capsys)
 
 
+@pytest.mark.parametrize(
+    ("wiring", "says"),
+    [
+        ('{"estop": 2}', "GPIO 2 is already estop"),
+        ('{"pwm_hz": 0}', "pwm_hz: 0 must be 100 to 40000"),
+        ('{"cuffs": [{"sensor": {"i2c": 7}}]}', "cuffs[1].sensor.i2c: 7 must be 0 or 1"),
+        ('{"cuffs": [{"sensor": {"i2c": 1}}]}', "cuffs[1].sensor.sda: GPIO 4 is not sda of I2C 1"),
+        ('{"cuffs": [{"sensor": {"sda": 5, "scl": 4}}]}', "cuffs[1].sensor.sda: GPIO 5 is not sda of I2C 0"),
+        ('{"cuffs": [{"sensor": {"scl": 21, "sda": 21}}]}', "cuffs[1].sensor.sda: GPIO 21 is not sda of I2C 0"),
+        ('{"cuffs": [{"sensor": {"address": 400}}]}', "cuffs[1].sensor.address: 400 must be 8 to 119 (0x77)"),
+        ('{"cuffs": [{"sensor": {"kind": "mpx5050", "adc": 5}}]}', "cuffs[1].sensor.adc: 5 must be an analogue input"),
+    ],
+)
 def test_a_wiring_that_the_board_would_refuse_is_refused_here(
-    pico: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    wiring: str, says: str, pico: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plugged(pico)
-    (tmp_path / "bench.json").write_text('{"estop": 2}')
+    (tmp_path / "bench.json").write_text(wiring)
     assert main(["flash", "--port", str(pico.port), "--board", str(tmp_path / "bench.json")]) == 2
-    assert "GPIO 2 is already estop" in said(capsys)
+    assert says in said(capsys)
     assert not pico.in_console
 
 
@@ -229,6 +242,8 @@ def test_a_board_gets_the_firmware_and_its_wiring_and_answers_with_its_version(
     [
         ('{"part": "001BG"}', "cuffs[1].sensor.part = 001BG: must be 600MG as in the bench's settings"),
         ('{"kind": "mpx5050"}', "cuffs[1].sensor.kind = mpx5050: must be abp2 as in the bench's settings"),
+        ('{"address": 56}', "cuffs[1].sensor.address = 56: must be 40 as in the bench's settings"),
+        ('{"i2c": 1, "sda": 10, "scl": 11}', "cuffs[1].sensor.i2c = 1: must be 0 as in the bench's settings"),
     ],
 )
 def test_a_board_that_would_read_another_sensor_than_was_calibrated_is_refused(
