@@ -77,11 +77,11 @@ def test_a_bench_that_is_being_served_is_left_alone(
         (["zero", "--config", "/nope.toml"], 2, "/nope.toml: must be a file that exists"),
         (["zero", "--cuff", "3"], 2, "--cuff = 3: must be a whole number between 1 and 2"),
         (["zero", "--sensor", "C"], 2, "--sensor = C: must be one of A, B"),
-        (["zero", "--cuff", "2"], 1, f"bench {ID} has no sensor A of cuff 2 in its file: name another"),
+        (["zero", "--cuff", "2"], 1, "bench ? has no sensor A of cuff 2 in its file: name another"),
         (["calibrate", "--reference", "x" * 41], 2, "must be at most 40 characters"),
         (["calibrate", "--by", "a\nb"], 2, "must be at most 40 characters"),
-        (["zero", "--sensor", "A"], 4, f"no guard of bench {ID} answers here: start it"),
-        (["zero", "--sensor", "B"], 4, f"no guard of bench {ID} answers here: start it"),
+        (["zero", "--sensor", "A"], 4, "no guard of bench ? answers here: start it"),
+        (["zero", "--sensor", "B"], 4, "no guard of bench ? answers here: start it"),
     ],
 )
 def test_what_is_refused(
@@ -94,7 +94,7 @@ def test_what_is_refused(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("manchet: ")
-    assert says in err
+    assert says.replace("?", ID) in err
     assert err.count("\n") == 1
     assert not (folder / "state" / FILE).exists()
 
