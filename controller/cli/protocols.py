@@ -104,6 +104,11 @@ def check_config(
     print(f"{file}: can be used: bench {bench.bench_id}, {cuffs}, {bench.guard.kind} guard, {bench.tick_hz} Hz")
     for warning in hardware.warnings(bench):
         print(f"warning: {warning}")
+    for read in (settings.read_password, settings.read_certificates):
+        try:
+            read(bench.mqtt)
+        except tomlfile.BadInput as error:  # `run` would end with it; here it may be another user that asks
+            print(f"warning: {error}")
     return DONE
 
 

@@ -98,8 +98,8 @@ def _monostable(sheet: Sheet, x: float, y: float) -> None:
     sheet.dot(x + 250, y + 112)
     sheet.capacitor(x + 220, y + 112)
     sheet.text(x + 200, y + 96, "1 µF film", size=12, anchor="end")
-    sheet.box(x + 170, y + 130, 130, 165, "74HC123", "one half of it,", "at 3.3 V", fill=COOL)
-    for at, name in ((155, "B"), (210, "A"), (265, "CLR")):
+    sheet.box(x + 170, y + 130, 130, 165, "74HC123", "half of it,", "at 3.3 V", fill=COOL)
+    for at, name in ((155, "B ↑"), (210, "A ↓"), (265, "CLR")):
         sheet.text(x + 176, y + at + 4, name, size=12)
     sheet.text(x + 294, y + 159, "Q", size=12, anchor="end")
     sheet.text(x + 16, y + 144, "heartbeat", size=12, fill=SIGNAL)
@@ -113,16 +113,13 @@ def _monostable(sheet: Sheet, x: float, y: float) -> None:
     sheet.wire(INK, (x + 170, y + 265), (x + 132, y + 265))
     sheet.text(x + 126, y + 269, "3.3 V", size=12, anchor="end", fill=SUPPLY)
     _supply_switch(sheet, x + 470, y)
-    sheet.text(
-        x + 16, y + 350, "t = K × R × C. K = 0.45: 300 k, 135 ms. K = 1 (74HC123A, CD4538B): 150 k, 150 ms.", size=12
+    words = (
+        "t = K × R × C. K = 0.45: 300 k, 135 ms. K = 1 (74HC123A, CD4538B): 150 k, 150 ms.",
+        "↑ triggers on the rising edge, on a CD4538B A; its ↓, B, goes to 3.3 V, not to ground.",
+        "120 to 200 ms from the last rising edge to the rail off. 3.3 V: the guard's board's.",
     )
-    sheet.text(x + 16, y + 367, "Measure it: 120 to 200 ms from the last rising edge to the rail off.", size=12)
-    sheet.text(
-        x + 16,
-        y + 384,
-        "A heartbeat that stands still, high or low, ends it. 3.3 V: of the board that gives it.",
-        size=12,
-    )
+    for line, text in enumerate(words):
+        sheet.text(x + 16, y + 350 + 17 * line, text, size=12)
 
 
 def _supply_switch(sheet: Sheet, x: float, y: float) -> None:

@@ -300,6 +300,18 @@ def test_check_config_takes_benches_and_protocols(capsys: pytest.CaptureFixture[
         assert capsys.readouterr().out.startswith(f"{path}: can be used")
 
 
+def test_check_config_says_that_the_brokers_password_is_not_there(
+    runtime: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Path(__file__).resolve().parents[2] / "config" / "bench-simulated.toml"
+    bench = runtime / "bench.toml"
+    text = re.sub(r"(?ms)^\[mqtt\].*?(?=^\[)", "", config.read_text())
+    bench.write_text(f'{text}\n[mqtt]\nenabled = true\nhost = "b"\nusername = "b"\npassword_file = "secret"\n')
+    assert main(["check-config", str(bench)]) == 0
+    warning = f"warning: {runtime / 'secret'}: must be a file that exists"
+    assert capsys.readouterr().out.splitlines()[1:] == [warning]
+
+
 def test_check_config_takes_a_boards_wiring_and_says_what_is_wrong_with_one(
     runtime: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,7 +35,7 @@ WAYS = {  # to die, and by when pump and coils must be off
     "stop pressed": 0.05,
 }
 RUNS = int(os.environ.get("MANCHET_KILLS", "0"))
-WIRED = {"2": 12, "3": 13, "6": 16, "7": 17, "14": 26}  # the board's GPIO → what the world calls the line
+WIRED = {"2": 12, "3": 16, "6": 20, "7": 21, "14": 17}  # the board's GPIO → what the world calls the line
 B_BUS, B_ADDRESS = 3, 0x28
 
 
