@@ -41,6 +41,9 @@ class Run:
     mean_sum_mmhg_s: float = 0.0
     mean_s: float = 0.0
     mean_repetition: int = -1
+    mean_target_mmhg: float = nan
+    mean_judged: bool = True  # it began long enough after a `lower`
+    lowered_s: float = inf  # since the last one
     under_s: float = 0.0
     off_target_s: float = 0.0
     apart_still_s: float = 0.0

@@ -25,6 +25,7 @@ ABOVE_TARGET_SHARE: Final = 0.25  # [J]
 ABOVE_TARGET_S: Final = 2.0  # [J]
 MEAN_ABOVE_MMHG: Final = 10.0  # [J]
 MEAN_ABOVE_SHARE: Final = 0.15  # [J]
+LOWERED_S: Final = 4.0  # [J] the slowest vent, of 1.8 s, is through with 90 % of what it was to let out
 MEAN_S: Final = 4.0  # [J] where there is no repetition to average over
 UNDER_TARGET_SHARE: Final = 0.5  # [J]
 UNDER_TARGET_S: Final = 10.0  # [J]
@@ -34,6 +35,8 @@ OFF_TARGET_MOST_MMHG: Final = 15.0
 OFF_TARGET_S: Final = 1.5
 OFF_TARGET_CUE_S: Final = 1.0
 RISE_MMHG: Final = 3.0
+NEAR_SHARE: Final = 0.03  # [J] a cuff this close to its target is not the one that is late,
+NEAR_S: Final = 1.0  # [J] unless no other has been named by then
 NO_RISE_MMHG: Final = 10.0
 NO_RISE_S: Final = 5.0
 NO_RISE_SLACK_S: Final = 20.0  # 300 mL of slack take a 1.5 L/min pump 12 s
@@ -108,20 +111,29 @@ def above_target(run: Run, m: Moment) -> Finding | None:
 
 
 def _mean_mmhg(run: Run, m: Moment) -> float | None:
-    """The mean of the repetition that has just ended, or of the last 4 s without one; None in between."""
+    """The mean of the repetition that has just ended, or of the last 4 s without one; None in between, and of one that
+    began less than 4 s after a `lower`, which the slowest vent needs."""
     mean = None
     target = m.use.target_mmhg if m.use is not None else nan
     repetition = m.watch.repetition
+    if target != run.mean_target_mmhg:
+        if run.mean_target_mmhg > target:
+            run.lowered_s, run.mean_judged = 0.0, False
+        run.mean_target_mmhg = target
     if repetition != run.mean_repetition:
         if run.mean_repetition >= 0:
             mean = target + run.mean_sum_mmhg_s / run.mean_s if run.mean_s > 0.0 else None
-        run.mean_sum_mmhg_s = run.mean_s = 0.0
-        run.mean_repetition = repetition
     elif repetition < 0 and run.mean_s >= MEAN_S:
         mean = target + run.mean_sum_mmhg_s / run.mean_s
+    if repetition != run.mean_repetition or mean is not None:
+        if not run.mean_judged:
+            mean = None
+        run.mean_judged = not run.lowered_s < LOWERED_S
         run.mean_sum_mmhg_s = run.mean_s = 0.0
+        run.mean_repetition = repetition
     run.mean_sum_mmhg_s += (m.limb_mmhg - target) * m.dt_s
     run.mean_s += m.dt_s
+    run.lowered_s += m.dt_s
     return mean
 
 
@@ -188,10 +200,13 @@ def no_rise(run: Run, m: Moment) -> Finding | None:
 
 
 def inflate_timeout(run: Run, m: Moment) -> Finding | None:
-    """H-07: the target is not reached within 30 s (Zimmer precedent). Waiting for the guard to arm does not count."""
+    """H-07: the target is not reached within 30 s (Zimmer precedent). Waiting for the guard to arm does not count. A
+    cuff that is at its target waits for the other one: it is the other that is named."""
     if m.pumping or not isnan(m.watch.inflate_from_s):
         run.inflating_s += m.dt_s
-    if run.inflating_s < INFLATE_TIMEOUT_S:
+    target = nan if m.use is None else m.use.target_mmhg
+    near = abs(m.limb_mmhg - target) <= max(RISE_MMHG, NEAR_SHARE * target)
+    if run.inflating_s < INFLATE_TIMEOUT_S + (NEAR_S if near else 0.0):
         return None
     text = f"cuff {m.cuff + 1} not at its target after {run.inflating_s:.0f} s: check cuff, tube, pump"
     return Finding("inflate_timeout", m.cuff, run.inflating_s, INFLATE_TIMEOUT_S, "s", text, m.now_s)

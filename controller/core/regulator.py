@@ -113,7 +113,8 @@ def initial(settings: RegulatorSettings) -> RegulatorState:
 
 
 def reached(state: RegulatorState) -> bool:
-    """Whether this inflation has come within 2 mmHg of its target, by the cuff's pressure as best known."""
+    """Whether this inflation has come within 2 mmHg of its target, or as far above it as a hold is left, by the cuff's
+    pressure as best known."""
     return state.reached
 
 
@@ -132,7 +133,9 @@ def regulate(
     pressure_mmhg = _measure(s, seen, now_s, settings)
     if kind is _INFLATE and s.speed > SPEED_WHOLE:
         _rate_pump(s)
-    if abs(pressure_mmhg - s.target_mmhg) <= REACHED_MMHG:
+    # Above, as far as `_hold` leaves it: after a `lower` in the middle of an inflation nothing would bring it closer.
+    over_mmhg = pressure_mmhg - s.target_mmhg
+    if -REACHED_MMHG <= over_mmhg <= max(REACHED_MMHG, settings.hold_high * s.target_mmhg):
         s.reached = True
     if not now_s - s.limb_at_s < GAP_S:
         return _shut(s)

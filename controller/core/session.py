@@ -11,6 +11,7 @@ from typing import Final
 
 from . import clocks
 from .limits import (
+    EMPTY_MMHG,
     FREE_FLOW_MIN_S,
     HOLD_ATTENDED_S,
     INFLATION_CUE_S,
@@ -57,9 +58,12 @@ def advance(s: SessionState, seen: tuple[Seen, ...], guard: GuardState, reached:
     elif phase is RELEASING or phase is STOPPING:
         _release(s, seen, now_s)
     elif phase is RESTING:
+        _look_for_flow(s, seen, now_s)
         _rest(s, now_s)
-    elif phase is PAUSED and now_s - s.phase_since_s >= PAUSE_MAX_S:
-        end(s, now_s, f"paused for {PAUSE_MAX_S:g} s, the limit of a pause")
+    elif phase is PAUSED:
+        _look_for_flow(s, seen, now_s)
+        if now_s - s.phase_since_s >= PAUSE_MAX_S:
+            end(s, now_s, f"paused for {PAUSE_MAX_S:g} s, the limit of a pause")
     elif phase is FAULT and isfinite(s.resetting_since_s):
         _reset(s, guard, now_s)
     phase = s.phase
@@ -242,27 +246,51 @@ def _plan_rest(s: SessionState, now_s: float) -> None:
     if following is None or not following.inflated:
         return
     before_s = (s.inflation_s if isfinite(s.inflation_s) else 0.0) + LEAD_IN_S
-    inflate_at_s = s.due_at_s - before_s
-    earliest_s = now_s + FREE_FLOW_MIN_S
-    if inflate_at_s < earliest_s:
-        inflate_at_s = earliest_s
-        stretched_s = inflate_at_s + before_s - s.last_repetition_at_s
-        if stretched_s > REST_MAX_S and stretched_s > rest_s:
-            end(
-                s, now_s, f"the rest would be {stretched_s:.0f} s, above {REST_MAX_S:g} s: the cuff inflates too slowly"
-            )
-            return
-        s.tell(EventKind.REST_STRETCHED, now_s, rest_s=round(stretched_s, 1), prescribed_s=rest_s)
-        s.warning = Finding(
-            "rest_stretched",
-            -1,
-            round(stretched_s, 1),
-            rest_s,
-            "s",
-            f"rest of {rest_s:g} s stretched to {stretched_s:.0f} s, to keep {FREE_FLOW_MIN_S:g} s of free flow",
-            now_s,
-        )
-    s.due_at_s = inflate_at_s
+    s.due_at_s -= before_s
+    if s.due_at_s < now_s + FREE_FLOW_MIN_S:
+        _stretch(s, rest_s, before_s, now_s, "the cuff inflates too slowly")
+
+
+def _stretch(s: SessionState, rest_s: float, before_s: float, now_s: float, why: str) -> None:
+    """A rest that leaves too little free flow lasts longer, and says so; past 60 s it ends the session."""
+    s.due_at_s = s.empty_at_s + FREE_FLOW_MIN_S
+    stretched_s = s.due_at_s + before_s - s.last_repetition_at_s
+    if stretched_s > REST_MAX_S and stretched_s > rest_s:
+        end(s, now_s, f"the rest would be {stretched_s:.0f} s, above {REST_MAX_S:g} s: {why}")
+        return
+    s.tell(EventKind.REST_STRETCHED, now_s, rest_s=round(stretched_s, 1), prescribed_s=rest_s)
+    s.warning = Finding(
+        "rest_stretched",
+        -1,
+        round(stretched_s, 1),
+        rest_s,
+        "s",
+        f"rest of {rest_s:g} s stretched to {stretched_s:.0f} s, to keep {FREE_FLOW_MIN_S:g} s of free flow",
+        now_s,
+    )
+
+
+def _look_for_flow(s: SessionState, seen: tuple[Seen, ...], now_s: float) -> None:
+    """A cuff that fills again while it should be empty: free flow counts from where it has ended anew."""
+    for cuff, one in enumerate(seen):
+        if s.prescriptions[cuff] is not None and one.certain and one.pressure_mmhg >= EMPTY_MMHG:
+            s.empty_at_s = now_s
+
+
+def _flow_is_short(s: SessionState, step: Step, now_s: float) -> bool:
+    """Whether an inflation that is due would come after less free flow than its rest promises: then it waits."""
+    if step.kind is StepKind.REST:
+        least_s = 0.0 if step.inflated else FREE_FLOW_MIN_S
+    else:
+        least_s = step.duration_s if step.kind in (StepKind.OFF, StepKind.REPERFUSION) else 0.0
+    if not now_s - s.empty_at_s < least_s - 1e-6:
+        return False
+    if step.kind is StepKind.REST:
+        before_s = (s.inflation_s if isfinite(s.inflation_s) else 0.0) + LEAD_IN_S
+        _stretch(s, step.duration_s, before_s, now_s, "the cuff filled again in it")
+    else:
+        s.due_at_s = s.empty_at_s + least_s
+    return True
 
 
 def signed(s: SessionState) -> bool:
@@ -282,6 +310,8 @@ def _rest(s: SessionState, now_s: float) -> None:
         return
     s.waiting_since_s = nan
     if now_s < s.due_at_s:
+        return
+    if target.inflated and _flow_is_short(s, step, now_s):
         return
     if target is not step:
         s.step_index += 1

@@ -15,6 +15,7 @@ from .model import (
     FAULT,
     RELEASING,
     STOPPING,
+    TESTING,
     WORKING,
     Finding,
 )
@@ -146,16 +147,33 @@ def no_fall(run: Run, m: Moment) -> Finding | None:
 
 def not_released(run: Run, m: Moment) -> Finding | None:
     """H-03: a release has begun and 5 s of it have been at or above 15 mmHg, or not known to be below (NIBP practice:
-    260 to 15 mmHg within 10 s)."""
-    phase = m.phase
-    if m.seen.empty or (isnan(m.watch.release_due_at_s) and phase not in _RELEASING):
+    260 to 15 mmHg within 10 s). Nor may a cuff that was empty fill again behind open valves, as a pump does that runs
+    by itself: 5 s at or above 15 mmHg."""
+    if m.seen.empty:
         run.unreleased_s = 0.0
         return None
+    if isnan(m.watch.release_due_at_s) and m.phase not in _RELEASING:
+        return _filled_again(run, m)
     if not (m.seen.certain and m.seen.pressure_mmhg < EMPTY_MMHG):
         run.unreleased_s += m.dt_s
     if run.unreleased_s < RELEASE_TIMEOUT_S:
         return None
     text = f"cuff {m.cuff + 1} not measured empty {run.unreleased_s:.0f} s after its release began: {TAKE_OFF}"
+    return Finding("not_released", m.cuff, run.unreleased_s, RELEASE_TIMEOUT_S, "s", text, m.now_s)
+
+
+def _filled_again(run: Run, m: Moment) -> Finding | None:
+    full = m.seen.certain and m.seen.pressure_mmhg >= EMPTY_MMHG
+    if not (full and m.venting and run.settled) or m.phase is TESTING:
+        run.unreleased_s = 0.0
+        return None
+    run.unreleased_s += m.dt_s
+    if run.unreleased_s < RELEASE_TIMEOUT_S:
+        return None
+    text = (
+        f"cuff {m.cuff + 1} does not stay empty, {m.seen.pressure_mmhg:.0f} mmHg for {run.unreleased_s:.0f} s with the"
+        f" valves open: {TAKE_OFF}"
+    )
     return Finding("not_released", m.cuff, run.unreleased_s, RELEASE_TIMEOUT_S, "s", text, m.now_s)
 
 

@@ -291,6 +291,16 @@ def test_reached_within_two_mmhg_and_until_the_target_changes() -> None:
     assert not reached(settled(140.0, 140.0, Ask(AskKind.INFLATE, 160.0), state=state, from_s=10.3)[0])
 
 
+@pytest.mark.parametrize(("target", "above"), [(60.0, 2.0), (150.0, 4.5), (220.0, 6.6)])
+def test_reached_as_far_above_as_a_hold_is_left(target: float, above: float) -> None:
+    """A `lower` in the last mmHg of an inflation leaves the cuff there, and nothing would ever bring it closer."""
+    inflate = Ask(AskKind.INFLATE, target)
+    for over, there in [(above - 0.01, True), (above + 0.01, False)]:
+        state, demand = settled(target + over, target + over, inflate)
+        assert reached(state) is there
+        assert demand.pump_duty == 0.0
+
+
 def test_a_lowered_target_is_bled_down_to() -> None:
     state, demand = settled()
     assert demand == CLOSED

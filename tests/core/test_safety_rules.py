@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import inf, nan, nextafter
+from math import exp, inf, nan, nextafter
 from typing import Any
 
 import pytest
@@ -37,7 +37,8 @@ IN_TIME: list[tuple[Any, str, float, dict[str, Any]]] = [
     (pressure.under_target, "under_s", 10.0, OFF),
     (pressure.off_target, "off_target_s", 1.5, {"a": 166.0, "b": 166.0}),
     (pressure.off_target, "off_target_s", 1.5, OFF),
-    (pressure.inflate_timeout, "inflating_s", 30.0, {"phase": Phase.INFLATING}),
+    (pressure.inflate_timeout, "inflating_s", 30.0, {"phase": Phase.INFLATING, "a": 140.0, "b": 140.0}),
+    (pressure.inflate_timeout, "inflating_s", 31.0, {"phase": Phase.INFLATING}),  # at its target: the other is named
     (pressure.leak, "topping_s", 7.0, {}),
     (pressure.pump_too_long, "pump_on_s", 40.0, {}),
     (trust.sensors_disagree, "apart_flow_s", 1.5, {"a": 160.0, "b": 100.0, "pumping": True}),
@@ -301,6 +302,32 @@ def test_a_target_that_is_lowered_does_not_condemn_the_pressure_before(moment: M
     assert pressure.above_target(run, over) is None
 
 
+@pytest.mark.parametrize("said_at_s", [0.0, 1.0, 2.0, 3.0, 3.9])
+@pytest.mark.parametrize("period_s", [0.0, 4.0])
+def test_what_the_slowest_vent_needs_after_a_lower_is_no_mean_above_target(
+    said_at_s: float, period_s: float, moment: MomentOf, leg: CuffWatch
+) -> None:
+    """`lower` three times, in steps of 10 as it is practised, on a vent of 1.8 s; a pressure that stays is found."""
+    for stays, fires in [(False, False), (True, True)]:
+        run, found = Run(), False
+        for tick in range(2400):
+            at_s = tick * 0.01
+            since_s = at_s - 8.0 - said_at_s
+            target = 88.0 if since_s < 0.0 else 58.0
+            high = 88.0 if since_s < 0.0 else 58.0 + (13.0 if stays else 30.0 * exp(-since_s / 1.8))
+            repetition = int(at_s / period_s) if period_s else -1
+            there = moment(a=high, b=high, use=replace(leg, target_mmhg=target), repetition=repetition, dt_s=0.01)
+            found = found or pressure.above_target(run, there) is not None
+        assert found is fires
+
+
+def test_a_raised_target_hides_nothing(moment: MomentOf, leg: CuffWatch) -> None:
+    """What never comes down is not excused by a target that goes up."""
+    run = Run()
+    pressure.above_target(run, moment(a=170.0, b=170.0, use=replace(leg, target_mmhg=140.0), dt_s=0.5))
+    assert any(pressure.above_target(run, moment(a=180.0, b=180.0, dt_s=0.5)) for _ in range(9))
+
+
 @pytest.mark.parametrize(("mean_s", "fires"), [(beside(4.0, BELOW), False), (4.0, True)])
 def test_the_mean_of_4_s_without_a_repetition(mean_s: float, fires: bool, moment: MomentOf) -> None:
     run = Run(mean_sum_mmhg_s=180.0 * 4.0, mean_s=mean_s)
@@ -391,6 +418,39 @@ def test_no_rise_begins_where_pumping_begins_and_an_unknown_start_counts(moment:
     assert run.unrisen_s == 0.0
     pressure.no_rise(run, moment(a=50.0, b=50.0, pumping=True, dt_s=0.5))
     assert run.unrisen_s == 0.5
+
+
+FULL = {"a": 15.0, "b": 15.0, "venting": True}
+
+
+@pytest.mark.parametrize("phase", [Phase.IDLE, Phase.READY, Phase.RESTING, Phase.MOVING, Phase.PAUSED, Phase.INFLATING])
+@pytest.mark.parametrize(
+    ("there", "settled", "fires"),
+    [
+        (FULL, True, True),
+        (FULL | {"a": beside(15.0, BELOW), "b": beside(15.0, BELOW)}, True, False),
+        (FULL, False, False),  # found so at power-up: boot_pressurised has it
+        (FULL | {"venting": False}, True, False),
+        (FULL | {"b": nan}, True, False),  # unknown is another rule's
+    ],
+)
+def test_a_cuff_that_fills_again_behind_open_valves(
+    phase: Phase, there: dict[str, Any], settled: bool, fires: bool, moment: MomentOf
+) -> None:
+    run = Run(settled=settled)
+    found = [trust.not_released(run, moment(**there, phase=phase, dt_s=0.5)) for _ in range(10)]
+    assert [one is not None for one in found] == [False] * 9 + [fires]
+    if fires:
+        assert found[-1].text == "cuff 1 does not stay empty, 15 mmHg for 5 s with the valves open: take the cuff off"
+
+
+def test_it_has_to_be_5_s_on_end_and_a_self_test_lets_one_valve_do_the_work(moment: MomentOf) -> None:
+    run = Run(settled=True)
+    for _ in range(10):
+        assert trust.not_released(run, moment(**FULL, phase=Phase.RESTING, dt_s=4.5)) is None
+        assert trust.not_released(run, moment(a=14.0, b=14.0, venting=True, phase=Phase.RESTING, dt_s=0.5)) is None
+    for _ in range(20):
+        assert trust.not_released(run, moment(**FULL, phase=Phase.TESTING, dt_s=0.5)) is None
 
 
 @pytest.mark.parametrize(

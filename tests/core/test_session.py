@@ -617,6 +617,70 @@ def test_a_pause_keeps_10_s_of_free_flow() -> None:
     assert stand.phase is F
 
 
+# --- a cuff that fills again --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", [IDLE, Phase.READY, Z, M, P])
+def test_a_cuff_that_fills_again_is_not_left_so(phase: Phase) -> None:
+    """A pump that conducts by itself holds an open cuff at some 16 mmHg, which stops what it should let flow."""
+    stand = bench.at(phase).run(2.0)
+    assert stand.phase is phase
+    stand.channels[0].a = stand.channels[0].b = 16.0
+    stand.run(4.9)
+    assert stand.phase is (IDLE if phase is Phase.READY else phase)  # ready is measured empty
+    stand.run(0.3)
+    assert stand.phase is Phase.FAULT
+    assert stand.s.fault.rule == "not_released"
+    assert "take the cuff off" in stand.s.fault.text
+
+
+@pytest.mark.parametrize(
+    ("waits", "least_s"),
+    [(rest(30.0), 10.0), (Step(StepKind.REPERFUSION, False, 60.0, 0), 60.0), (off(40.0), 40.0)],
+    ids=["rest", "reperfusion", "off"],
+)
+def test_free_flow_counts_anew_from_where_the_cuff_was_full_again(waits: Step, least_s: float) -> None:
+    passive = waits.kind is StepKind.OFF
+    steps = (hold(20.0), waits, hold(20.0, 1)) if passive else (work(2), waits, work(2, exercise=1, index=2))
+    line = timeline(Mode.PASSIVE if passive else Mode.INTERMITTENT, *steps)
+    stand = Stand().started(prescription(line)).until(Z).run(1.0)
+    stand.obeyed(PRESENT)
+    stand.run(stand.s.due_at_s - stand.now_s - 5.0)
+    stand.channels[0].a = stand.channels[0].b = 16.0
+    stand.run(4.0)
+    stand.channels[0].a = stand.channels[0].b = None
+    full_s = stand.at_s
+    stand.until(F)
+    assert stand.at_s - full_s == pytest.approx(least_s, abs=2 * TICK_S)
+    assert len(stand.told(EventKind.REST_STRETCHED)) == (1 if waits.kind is StepKind.REST else 0)
+    assert stand.s.exercise_restricted_s == (
+        (0.0,) if waits.kind is not StepKind.REST else stand.s.exercise_restricted_s
+    )
+
+
+def test_a_cuff_that_fills_again_and_again_ends_the_session() -> None:
+    stand = Stand().started().until(Z).run(1.0)
+    stand.obeyed(PRESENT)
+    for _ in range(20):
+        if stand.phase is not Z:
+            break
+        for mmhg, seconds in ((16.0, 4.0), (None, 4.0)):
+            stand.channels[0].a = stand.channels[0].b = mmhg
+            stand.run(seconds)
+    assert stand.until(S, IDLE).s.ended is not None
+    assert stand.s.ended.text.endswith("above 60 s: the cuff filled again in it")
+
+
+def test_a_pause_counts_free_flow_from_where_the_cuff_was_full_again() -> None:
+    stand = bench.at(P).run(10.0)
+    stand.channels[0].a = stand.channels[0].b = 16.0
+    stand.run(3.0)
+    stand.channels[0].a = stand.channels[0].b = None
+    assert "8 s more" in stand.run(2.0).refused(NEXT).text
+    stand.run(8.0).obeyed(NEXT)
+    assert stand.phase is F
+
+
 def test_a_pause_before_anything_was_inflated_goes_on_at_once() -> None:
     stand = bench.at(M)
     stand.obeyed(PAUSE)
