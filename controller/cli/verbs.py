@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,8 @@ def register(app: typer.Typer) -> None:
     for command in (
         status, screen, prescribe, start, next_, present, stop, pause, lower, acknowledge, silence, reset,
     ):  # fmt: skip
-        app.command(command.__name__.rstrip("_"))(command)
+        lenient = {"allow_extra_args": True, "ignore_unknown_options": True} if command is stop else None
+        app.command(command.__name__.rstrip("_"), context_settings=lenient)(command)
 
 
 def status(bench: Bench = "", socket: Socket = "", as_json: AsJson = False) -> int:
@@ -112,9 +114,12 @@ def present(bench: Bench = "", socket: Socket = "", as_json: AsJson = False) -> 
     return say("present", {}, bench, socket, as_json)
 
 
-def stop(bench: Bench = "", socket: Socket = "", as_json: AsJson = False) -> int:
+def stop(context: typer.Context, bench: Bench = "", socket: Socket = "", as_json: AsJson = False) -> int:
     """Vent now and end the session; right in every phase."""
-    return say("stop", {}, bench, socket, as_json)
+    code = say("stop", {}, bench, socket, as_json)
+    if context.args:  # said after it is done: nobody who wants it vented is sent back for a word too many
+        print(f"manchet: ignored: {' '.join(context.args)}", file=sys.stderr)
+    return code
 
 
 def pause(bench: Bench = "", socket: Socket = "", as_json: AsJson = False) -> int:

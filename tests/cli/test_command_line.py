@@ -36,7 +36,7 @@ def prescribe(**changed: str | None) -> list[str]:
         ([], "no command: `manchet --help` lists them"),
         (["inflate"], "No such command 'inflate'."),
         (["status", "--loud"], "No such option: --loud"),
-        (["stop", "now"], "unexpected extra argument"),
+        (["start", "now"], "unexpected extra argument"),
         (["run"], "Missing option '--config'"),
         (["screen", "--by", "AB"], "Missing option '--answers'"),
         (["--log-level", "loud", "status"], "--log-level = loud: must be one of debug, info, warning, error"),
@@ -177,6 +177,16 @@ def test_two_benches_must_be_told_apart(bench: Any, runtime: Path, capsys: pytes
         assert "b1, b2" in capsys.readouterr().err
         assert main(["start", "--bench", "b1"]) == 0
     assert [request["verb"] for request in bench.told] == ["start"]
+
+
+@pytest.mark.parametrize("words", [["now"], ["--nope"], ["now", "--json", "-x"]])
+def test_a_word_too_many_keeps_no_stop_from_being_said(
+    words: list[str], bench: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["stop", *words]) == 0
+    assert [request["verb"] for request in bench.told] == ["stop"]
+    ignored = " ".join(word for word in words if word != "--json")
+    assert capsys.readouterr().err == f"manchet: ignored: {ignored}\n"
 
 
 def test_a_stop_that_names_none_of_several_benches_is_said_to_each(
