@@ -282,7 +282,7 @@ SECOND_CUFF: Final = """
 [[cuffs]]
 sensor = { kind = "abp2", bus = 1, address = 0x38 }
 sensor_b = { kind = "abp2", bus = 3, address = 0x38 }
-lines = { pump_gpio = 18, pump_enable_gpio = 19, vent_gpio = 20, dump_gpio = 21 }
+lines = { pump_gpio = 13, pump_enable_gpio = 19, vent_gpio = 26, dump_gpio = 25 }
 """
 
 
