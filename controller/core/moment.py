@@ -41,7 +41,7 @@ class Run:
     mean_sum_mmhg_s: float = 0.0
     mean_s: float = 0.0
     mean_repetition: int = -1
-    mean_target_mmhg: float = nan
+    mean_target_mmhg: float = -inf
     mean_judged: bool = True  # it began long enough after a `lower`
     lowered_s: float = inf  # since the last one
     under_s: float = 0.0
