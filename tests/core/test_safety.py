@@ -125,6 +125,17 @@ def test_a_gap_is_said_once_with_a_decimal_and_what_it_explains_is_not_said(rig:
     assert rig.now_s - tripped_s >= STALE_SAMPLE_S - 2 * DT_S
 
 
+def test_a_gap_that_is_over_explains_nothing_any_more(rig: Any) -> None:
+    rig.pressurise()
+    assert reasons(rig.tick(0.3)) == ["tick_late"]
+    rig.phase, rig.a, rig.b = Phase.FAULT, 0.0, 0.0
+    rig.run(1.0)
+    rig.phase = Phase.IDLE
+    assert not rig.run(0.6).trips
+    rig.sampled = False
+    assert rig.until("stale_sample") <= STALE_SAMPLE_S + 2 * DT_S
+
+
 @pytest.mark.parametrize("guards", ["ceiling", "lease_expired"])
 def test_the_stop_button_explains_no_stale_sensor_and_no_other_trip_of_the_guard(guards: str, rig: Any) -> None:
     rig.pressurise()
@@ -401,6 +412,7 @@ def test_at_power_up_five_seconds_are_given_and_then_it_trips(
         verdict = rig.tick()
         assert (verdict.trips, verdict.alarms) == ((), ())
     assert rig.until(rule) <= 3 * DT_S
+    assert rig.state.tripped
 
 
 def test_a_late_first_tick_is_excused_and_once_whole_nothing_is(rig: Any) -> None:
@@ -460,6 +472,23 @@ def test_after_a_reset_what_is_missing_alarms_and_does_not_trip_until_seen_whole
         setattr(rig, name, wrong)
     rig.until(rule, 2.0)
     assert rig.state.tripped
+
+
+def test_after_a_reset_a_cuff_under_pressure_is_found_anew(rig: Any) -> None:
+    """Reset with the word that the cuff is off the limb, and it is not empty."""
+    faulted(rig)
+    rig.a = rig.b = 60.0
+    rig.run(0.3)
+    rig.phase = Phase.IDLE
+    assert rig.until("boot_pressurised") <= 2 * DT_S
+
+
+@pytest.mark.parametrize(("vent", "dump"), [(True, False), (False, True)])
+def test_one_valve_alone_is_open_too(vent: bool, dump: bool, rig: Any) -> None:
+    """The self-test opens each alone; a tube closed then is the tube, not sensors that disagree at rest."""
+    rig.pressurise(Phase.TESTING, 60.0)
+    rig.demand, rig.a = CuffDemand(0.0, vent, dump), 20.0
+    assert 0.5 <= rig.until("tube_blocked") <= 0.5 + 3 * DT_S
 
 
 def test_a_guard_that_trips_again_after_a_reset_can_be_reset_again(rig: Any) -> None:
