@@ -420,6 +420,28 @@ def test_no_rise_begins_where_pumping_begins_and_an_unknown_start_counts(moment:
     assert run.unrisen_s == 0.5
 
 
+@pytest.mark.parametrize(
+    ("target", "here", "named_s"),
+    [(60.0, 57.0, 31.0), (60.0, 56.9, 30.0), (220.0, 213.5, 31.0), (220.0, 213.0, 30.0), (220.0, 227.0, 30.0)],
+)
+def test_the_cuff_that_is_at_its_target_is_not_the_one_that_is_late(
+    target: float, here: float, named_s: float, moment: MomentOf, leg: CuffWatch
+) -> None:
+    run = Run(inflating_s=30.0)
+    there = {"a": here, "b": here, "use": replace(leg, target_mmhg=target), "phase": Phase.INFLATING}
+    assert (pressure.inflate_timeout(run, moment(**there)) is None) is (named_s > 30.0)
+    run.inflating_s = named_s
+    assert pressure.inflate_timeout(run, moment(**there)) is not None
+
+
+def test_a_cue_begins_the_time_off_target_anew(moment: MomentOf) -> None:
+    run = Run()
+    off = {"a": 166.0, "b": 166.0}
+    assert pressure.off_target(run, moment(**off, dt_s=1.4)) is None
+    assert pressure.off_target(run, moment(**off, dt_s=1.4, last_cue_at_s=99.5)) is None
+    assert pressure.off_target(run, moment(**off, dt_s=1.4)) is None
+
+
 FULL = {"a": 15.0, "b": 15.0, "venting": True}
 
 
