@@ -33,7 +33,7 @@ Gpio = Annotated[
         extra={"must": "a GPIO from 9 to 27, not 14 or 15 (those are pulled down at reset, so that low means vented)"},
     ),
 ]
-InGpio = Annotated[int, Meta(ge=2, le=27, extra={"must": "a GPIO from 2 to 27"})]
+InGpio = Annotated[int, Meta(ge=2, le=27, extra={"must": "a GPIO from 2 to 27, not 14 or 15"})]
 SensorKind = Literal["abp2", "mpr", "hsc", "xgzp6847d", "mpx5050"]
 _I2C_1_GPIOS: Final = (2, 3)
 _SERIAL_GPIOS: Final = (14, 15)

@@ -226,10 +226,8 @@ def run_lived(
     scenario: Scenario, look: Callable[[Lived], None], progress: Callable[[float], None] | None = None
 ) -> dict[str, Any]:
     """The same, for somebody who looks closer: `look` is called before the first tick."""
-    loop = virtual_loop()
-    with ExitStack() as stack:
-        stack.callback(loop.close)
-        return loop.run_until_complete(_live(scenario, loop, look, progress, stack))
+    with asyncio.Runner(loop_factory=virtual_loop) as runner, ExitStack() as stack:
+        return runner.run(_live(scenario, runner.get_loop(), look, progress, stack))
 
 
 async def _live(

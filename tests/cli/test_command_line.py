@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -389,3 +391,18 @@ def test_what_a_command_does_not_carry(words: list[str], without: set[str], runt
     code_, *modules = ran.stdout.splitlines()[-1].split()
     assert int(code_) == {"run": 2, "guard": 2, "lines-low": 0}.get(words[0], 3)
     assert without & set(modules) == set()
+
+
+@pytest.mark.process
+def test_ctrl_c_ends_a_simulation_without_a_word(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    command = [sys.executable, "-m", "controller", "simulate", "bfr-30-15-15-15", "--trace", str(trace)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ran:
+        until_s = time.monotonic() + 30.0
+        while not (trace.exists() and trace.stat().st_size):
+            assert time.monotonic() < until_s, "no trace within 30 s"
+            assert ran.poll() is None
+        ran.send_signal(signal.SIGINT)
+        out, err = ran.communicate(timeout=30)
+    assert ran.returncode != 0
+    assert (out, err) == ("", "")
