@@ -152,6 +152,25 @@ def test_a_gap_explains_no_sensor_that_was_gone_before_it_and_no_other_trip_of_t
     assert set(reasons(rig.tick(0.3))) == {"tick_late", "stale_sample", "guard_tripped"}
 
 
+@pytest.mark.parametrize(
+    ("breaks", "says", "dt_s"),
+    [
+        ({"estop_ok": False}, "the emergency stop is pressed", DT_S),
+        ({"link_fault": "the cable is out"}, "the cable is out", DT_S),
+        ({"boot_id": 8}, "the guard has started anew", DT_S),
+        ({}, "300.0 ms between two ticks, the limit is 100 ms", 0.3),
+        ({"guard": GuardState.TRIPPED, "trip": "pass_late"}, "the guard has vented: pass_late", DT_S),
+    ],
+)
+def test_what_is_of_the_bench_is_of_no_cuff(breaks: dict[str, Any], says: str, dt_s: float, rig: Any) -> None:
+    rig.pressurise()
+    for name, wrong in breaks.items():
+        setattr(rig, name, wrong)
+    finding = rig.tick(dt_s).trips[0]
+    assert finding.cuff == -1
+    assert finding.text.startswith(says)
+
+
 def test_a_clock_that_is_no_number_trips(rig: Any) -> None:
     whole(rig, Phase.RESTING)
     assert "tick_late" in reasons(rig.tick(nan))
