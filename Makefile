@@ -9,8 +9,9 @@ PYTEST := $(BIN)/python -m pytest -q --no-header -n $(CORES) --dist worksteal
 WAITING := $(shell echo $$((2 * $(CORES))))
 # The safety core is gated by its own unit tests alone: branch coverage makes a tick several times slower. What throws
 # anything at it, or drives it over whole plants, runs without.
-LOOSE := tests/core/test_safety_any_input.py tests/core/test_safety_plants.py
-GATED := tests/core $(addprefix tests/firmware_bridge/, test_guard.py test_wire.py test_board.py test_pressure.py)
+LOOSE := $(addprefix tests/core/, test_safety_any_input.py test_safety_plants.py test_regulator_plants.py)
+GATED := $(filter-out $(LOOSE), $(wildcard tests/core/test_*.py)) \
+	$(addprefix tests/firmware_bridge/, test_guard.py test_wire.py test_board.py test_pressure.py)
 
 # What there is, when nothing is asked for.
 help:
@@ -34,11 +35,9 @@ demo: $(STAMP)
 	$(BIN)/manchet demo
 
 test: $(STAMP)
-	$(PYTEST) -m "not slow" --cov --cov-report=term $(GATED) $(addprefix --ignore=,$(LOOSE))
-	$(PYTEST) -m "not slow" $(LOOSE)
-	$(PYTEST) -m "not slow and not process and not broker" tests $(addprefix --ignore=,$(GATED))
+	$(PYTEST) -m "not slow" --cov --cov-report=term $(GATED)
 	$(PYTEST) -n $(WAITING) -m "(process or broker) and not slow" tests
-	$(PYTEST) -m "slow and not sweep" tests
+	$(PYTEST) -m "not sweep and (slow or not (process or broker))" tests $(addprefix --ignore=,$(GATED))
 
 # Longer campaigns: every preset at both rates, the regulator on its whole grid.
 sweep: $(STAMP)
