@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -34,8 +34,9 @@ class Lateness:
     """The worst tick: `at_most_s`, seconds after it was due, less what was waited for a core or spent `apart` since the
     one before."""
 
-    def __init__(self, cores: Cores | None = None) -> None:
+    def __init__(self, cores: Cores | None = None, now: Callable[[], float] = time.monotonic) -> None:
         self._cores = cores or Cores()
+        self._now = now
         self._not_ours_s = 0.0
         self.at_most_s = 0.0
 
@@ -50,9 +51,9 @@ class Lateness:
         """Around what a test does itself in the loop's thread, such as starting a process and waiting for it: nothing
         of what is measured can run meanwhile."""
         self._not_ours_s += self._cores.waited_s()
-        began_s = time.monotonic()
+        began_s = self._now()
         try:
             yield
         finally:
-            self._not_ours_s += time.monotonic() - began_s
+            self._not_ours_s += self._now() - began_s
             self._cores.waited_s()  # meanwhile: in the time apart already
