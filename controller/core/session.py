@@ -273,7 +273,7 @@ def _stretch(s: SessionState, rest_s: float, before_s: float, now_s: float, why:
 def _look_for_flow(s: SessionState, seen: tuple[Seen, ...], now_s: float) -> None:
     """A cuff that fills again while it should be empty: free flow counts from where it has ended anew."""
     for cuff, one in enumerate(seen):
-        if s.prescriptions[cuff] is not None and one.certain and one.pressure_mmhg >= EMPTY_MMHG:
+        if s.prescriptions[cuff] is not None and one.pressure_mmhg >= EMPTY_MMHG:  # one sensor is enough
             s.empty_at_s = now_s
 
 
@@ -283,7 +283,7 @@ def _flow_is_short(s: SessionState, step: Step, now_s: float) -> bool:
         least_s = 0.0 if step.inflated else FREE_FLOW_MIN_S
     else:
         least_s = step.duration_s if step.kind in (StepKind.OFF, StepKind.REPERFUSION) else 0.0
-    if not now_s - s.empty_at_s < least_s - 1e-6:
+    if least_s <= 0.0 or now_s - s.empty_at_s >= least_s - 1e-6:  # written so that NaN waits
         return False
     if step.kind is StepKind.REST:
         before_s = (s.inflation_s if isfinite(s.inflation_s) else 0.0) + LEAD_IN_S

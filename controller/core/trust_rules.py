@@ -163,16 +163,17 @@ def not_released(run: Run, m: Moment) -> Finding | None:
 
 
 def _filled_again(run: Run, m: Moment) -> Finding | None:
-    full = m.seen.certain and m.seen.pressure_mmhg >= EMPTY_MMHG
-    if not (full and m.venting and run.settled) or m.phase is TESTING:
+    mmhg = m.seen.pressure_mmhg
+    if not (m.venting and run.settled) or m.phase is TESTING or (m.seen.certain and mmhg < EMPTY_MMHG):
         run.unreleased_s = 0.0
         return None
-    run.unreleased_s += m.dt_s
+    if mmhg >= EMPTY_MMHG:  # one sensor is enough; what neither knows begins nothing anew
+        run.unreleased_s += m.dt_s
     if run.unreleased_s < RELEASE_TIMEOUT_S:
         return None
     text = (
-        f"cuff {m.cuff + 1} does not stay empty, {m.seen.pressure_mmhg:.0f} mmHg for {run.unreleased_s:.0f} s with the"
-        f" valves open: {TAKE_OFF}"
+        f"cuff {m.cuff + 1} does not stay empty, {EMPTY_MMHG:.0f} mmHg or more for {run.unreleased_s:.0f} s"
+        f" with the valves open: {TAKE_OFF}"
     )
     return Finding("not_released", m.cuff, run.unreleased_s, RELEASE_TIMEOUT_S, "s", text, m.now_s)
 
