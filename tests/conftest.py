@@ -7,6 +7,32 @@ from collections.abc import Iterator
 
 import pytest
 
+from standstill import Standstill
+
+STANDSTILL = pytest.StashKey[Standstill]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[STANDSTILL] = Standstill()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[STANDSTILL].close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What runs by the real clock is run again, twice at most, if it failed while the machine stood still."""
+    again = pytest.mark.flaky(reruns=2, condition=config.stash[STANDSTILL])
+    for item in items:
+        if any(item.iter_markers("process")) or any(item.iter_markers("broker")):
+            item.add_marker(again)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if any(item.iter_markers("flaky")):
+        item.config.stash[STANDSTILL].begin()
+
 
 @pytest.fixture
 def full_backlog() -> Iterator[int]:
