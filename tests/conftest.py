@@ -6,8 +6,13 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from standstill import Standstill
+
+# How long an example took, on a machine that runs four tests at once, is no verdict on it.
+settings.register_profile("by what it finds", settings.default, deadline=None)
+settings.load_profile("by what it finds")
 
 STANDSTILL = pytest.StashKey[Standstill]()
 

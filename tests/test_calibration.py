@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -411,7 +410,6 @@ def test_the_file_as_a_person_reads_it(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-@hypothesis_settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=40))
 def test_any_serial_comes_back_as_it_was(serial: str) -> None:
     with tempfile.TemporaryDirectory() as name:

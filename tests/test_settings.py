@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from controller import settings_doc
@@ -155,7 +154,6 @@ def test_limits_can_be_tightened_and_never_widened(tmp_path: Path, key: str) -> 
                 load(path)
 
 
-@hypothesis_settings(deadline=None)  # the first refusal imports what words it
 @given(
     st.fixed_dictionaries({}, optional={name: st.floats() for name in LimitsTable.__struct_fields__})  # NaN, inf too
 )

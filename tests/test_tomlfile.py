@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
@@ -119,7 +119,6 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
     assert read(path) == {"count": 1}
 
 
-@settings(deadline=None)  # the first refusal imports what words it
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_no_float_outside_its_bounds_gets_in(rest_s: float) -> None:
     data = {"items": [{"rest_s": rest_s}]}
@@ -137,7 +136,6 @@ _ANY = st.recursive(
 )
 
 
-@settings(deadline=None)  # the first refusal imports what words it
 @given(st.dictionaries(st.sampled_from(["items", "count", "free", "x"]), _ANY, max_size=4))
 def test_any_table_is_taken_or_refused_in_one_line(data: dict[str, object]) -> None:
     text = "file.toml: must be"

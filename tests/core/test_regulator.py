@@ -116,7 +116,7 @@ TICKS = st.lists(
 
 
 @given(TICKS)
-@examples(max_examples=300, deadline=None)
+@examples(max_examples=300)
 def test_it_is_total(ticks: list[tuple[Any, ...]]) -> None:
     state = initial(SETTINGS)
     for now_s, kind, target, repetition, repetition_s, period_s, a, a_at_s, b, b_at_s in ticks:

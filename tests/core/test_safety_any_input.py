@@ -112,7 +112,7 @@ def holds(verdict: safety.Verdict, inputs: Inputs, watch: Watch, demand: Demand,
             assert verdict.state.sight.cuffs[cuff].a_mmhg < CEILING
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), st.sampled_from([1, 2]))
 def test_any_ticks_in_a_row(data: st.DataObject, cuffs: int) -> None:
     state = safety.initial(cuffs, 0.0)
@@ -128,7 +128,7 @@ def test_any_ticks_in_a_row(data: st.DataObject, cuffs: int) -> None:
         state, given_outputs = verdict.state, verdict.outputs
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(demands, min_size=1, max_size=1),
     likely_mmhg,

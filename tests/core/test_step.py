@@ -552,7 +552,7 @@ ticks = st.tuples(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.sampled_from(sorted(STANDS)), st.lists(ticks, min_size=1, max_size=14), st.booleans())
 def test_whatever_comes_in_whatever_order(start: str, course: list[Any], panel: bool) -> None:
     stand = STANDS[start]
@@ -564,7 +564,7 @@ def test_whatever_comes_in_whatever_order(start: str, course: list[Any], panel: 
             one.tick(dt_s if 0.0 < dt_s <= 0.1 else 0.0625, (), statuses, readings, pure=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(STANDS)), st.lists(some_commands, min_size=1, max_size=40))
 def test_whatever_is_said_in_whatever_order_on_a_bench_that_works(start: str, course: list[Any]) -> None:
     """Nothing else goes wrong here, so that sessions get far: no trip may come of words alone."""

@@ -1310,7 +1310,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(STEPS, st.sampled_from([1, 2]), st.sampled_from([5000, WRAP - 600]))
 def test_whatever_happens_only_an_armed_guard_closes_a_valve(
     steps: list[tuple[Any, ...]], channels: int, start_ms: int

@@ -8,7 +8,7 @@ from math import inf, isnan, nan
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.core.limits import ARMED_CEILING_MMHG, Limits, armed_ceiling_mmhg
@@ -187,7 +187,6 @@ def test_a_tighter_bench_lowers_the_highest_target_and_the_times() -> None:
     assert made(limits=Limits(limb_cap_arm_s=60.0, limb_cap_leg_s=420.0, exercise_cap_s=420.0))
 
 
-@settings(deadline=None)
 @given(st.floats(), st.none() | st.floats(), st.sampled_from([BFR, PASSIVE, KNEE, OCCLUSION]))
 def test_no_number_gets_a_target_past_its_limits(mmhg: float, percent: float | None, protocol: Protocol) -> None:
     try:
@@ -203,7 +202,6 @@ def test_no_number_gets_a_target_past_its_limits(mmhg: float, percent: float | N
     assert plan.target_mmhg * 1.1 < min(ARMED_CEILING_MMHG, armed_ceiling_mmhg(plan.lop_mmhg))
 
 
-@settings(deadline=None)
 @given(st.floats(80.0, 330.0), st.floats(40.0, 80.0))
 def test_nothing_that_fits_is_refused_and_nothing_is_clamped(mmhg: float, percent: float) -> None:
     if mmhg * percent / 100.0 <= 220.0:

@@ -324,7 +324,6 @@ def _three_short() -> list[dict[str, Any]]:
     return [exercise(name=name, repetitions=[20, 20, 15], rest_s=40) for name in "abc"]
 
 
-@settings(deadline=None)  # the first refusal imports what words it
 @given(
     st.lists(st.integers(1, 30), min_size=1, max_size=6),
     st.floats(0.5, 6.0),
@@ -347,7 +346,7 @@ def test_no_plan_that_loads_passes_its_cap(repetitions: list[int], half_s: float
         assert planned_by_exercise(protocol)[0].total_s == pytest.approx(by_hand_s)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.sampled_from(PRESETS), st.integers(0, 2500), st.integers(0, 12), st.text(max_size=6))
 def test_a_damaged_file_loads_checked_or_is_one_line(name: str, at: int, cut: int, put: str) -> None:
     text = (ROOT / "config/protocols" / f"{name}.toml").read_text(encoding="utf-8")
