@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Iterator
 
@@ -18,6 +19,10 @@ STANDSTILL = pytest.StashKey[Standstill]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # as a shell starts what runs behind it; programs have it from us
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[STANDSTILL] = Standstill()
 
 
