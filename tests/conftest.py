@@ -19,9 +19,8 @@ STANDSTILL = pytest.StashKey[Standstill]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if (
-        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    ):  # as a shell starts what runs behind it; programs have it from us
+    # A shell starts what runs behind it with Ctrl-C ignored, and programs under test would have that from us.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[STANDSTILL] = Standstill()
 
