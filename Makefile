@@ -39,9 +39,10 @@ test: $(STAMP)
 	$(PYTEST) -n $(WAITING) -m "(process or broker) and not slow" tests
 	$(PYTEST) -m "not sweep and (slow or not (process or broker))" tests $(addprefix --ignore=,$(GATED))
 
-# Longer campaigns: every preset at both rates, the regulator on its whole grid.
+# Longer campaigns: every preset at both rates, the regulator on its whole grid, every so many-th I/O call that fails.
+EVERY ?= 29
 sweep: $(STAMP)
-	$(PYTEST) -m sweep tests
+	MANCHET_EVERY=$(EVERY) $(PYTEST) -m sweep tests
 
 # Each way in which guard, controller, buses and supply can die, under pressure, in real time, with each of the two
 # guards: half an hour for 200 deaths each, on a machine that does nothing else. Prints how long until all was off.

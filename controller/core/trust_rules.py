@@ -72,16 +72,17 @@ def frozen_sample(run: Run, m: Moment) -> Finding | None:  # noqa: ARG001
 
 def sensors_disagree(run: Run, m: Moment) -> Finding | None:
     """H-04: A and B apart by 10 mmHg for 300 ms once pump and valves have been off for 300 ms, by 60 mmHg for 1.5 s
-    while air flows [J]; B missing counts. B above A with a valve open and B falling is the hose, and is let pass."""
+    while air flows [J]; B missing counts. B above A with a valve open and B falling is the hose: not counted, but what
+    was counted before it stands, or each pulse of the vent would have the wrong sensor forgotten."""
     apart = abs(m.seen.a_mmhg - m.seen.b_mmhg)
     if apart < SENSORS_APART_MMHG:
         run.apart_still_s = run.apart_flow_s = 0.0
         return None
     if run.still_s >= STILL_S:
         run.apart_still_s += m.dt_s
-    elif apart < DISAGREE_FLOW_MMHG or _hose_explains(run, m):
+    elif apart < DISAGREE_FLOW_MMHG:
         run.apart_flow_s = 0.0
-    else:
+    elif not _hose_explains(run, m):
         run.apart_flow_s += m.dt_s
     if run.apart_still_s < DISAGREE_STILL_S and run.apart_flow_s < DISAGREE_FLOW_S:
         return None

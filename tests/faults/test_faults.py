@@ -5,19 +5,18 @@ Judged by the plant: the invariants of the design hold, nothing trips before the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controller.core.limits import EMPTY_MMHG, armed_ceiling_mmhg
-from controller.core.model import EventKind, Phase
-from controller.core.step import Stepped
+from controller.core.model import Phase
 from controller.prescription.protocol import load_protocol
 from controller.scenario.faults import FAULTS, Planned, possible
-from controller.scenario.run import Lived, Scenario, run_lived
+from controller.scenario.run import Scenario, run_lived
 from controller.settings import SensorKind
+from watched import Watched
 
 LOP_MMHG = 187.0
 INTO = {  # seconds into the phase, so that the fault meets it at work
@@ -48,51 +47,6 @@ NEEDS_NO_TRIP = {  # borne, or answered by a refusal or an orderly end
 CANNOT_EMPTY = {"tube_kinked", "pump_stuck_on", "pump_stuck_vent_stuck", "pump_stuck_dump_stuck"}  # by no valve of ours
 DEAD_HOST = {"control_stalls"}  # here the guard is alone: 300 ms of the last lease
 SHORT = load_protocol(Path(__file__).with_name("short.toml"))
-
-
-@dataclass
-class Watched:
-    """What happened, seen from the plant and the pins."""
-
-    ceiling_mmhg: float
-    lived: list[Lived] = field(default_factory=list)
-    above_ceiling_s: float = 0.0
-    pumped_after: list[float] = field(default_factory=list)
-    closed_after: list[float] = field(default_factory=list)
-    tripped_at_s: float | None = None
-    fault_at_s: float | None = None
-    clock_went_back: bool = False
-    _above_s: float = 0.0
-    _may_inflate: bool = True
-    _restricted_s: float = 0.0
-
-    def look(self, lived: Lived) -> None:
-        self.lived.append(lived)
-        lived.control.watch(self.after)
-
-    def after(self, stepped: Stepped, now_s: float) -> None:
-        lived = self.lived[0]
-        true = lived.bench.cuffs[0].cuff_mmhg
-        self._above_s = self._above_s + 0.01 if true > self.ceiling_mmhg else 0.0
-        self.above_ceiling_s = max(self.above_ceiling_s, self._above_s)
-        for happened in stepped.events:
-            if happened.kind is EventKind.STARTED:
-                self._may_inflate = True
-            elif happened.kind is EventKind.TRIP and self.tripped_at_s is None:
-                self.tripped_at_s = now_s
-        if stepped.state.session.phase in (Phase.FAULT, Phase.STOPPING, Phase.IDLE):
-            self._may_inflate = not lived.supervisor.started
-        if not self._may_inflate:
-            for out in stepped.outputs.cuffs:
-                if out.pump_enabled:
-                    self.pumped_after.append(now_s)
-                if not (out.vent_open and out.dump_open):
-                    self.closed_after.append(now_s)
-        clock = stepped.state.session.clock_of(0)
-        if clock is not None:
-            if clock.restricted_s < self._restricted_s and clock.free_s < 180.0:
-                self.clock_went_back = True
-            self._restricted_s = clock.restricted_s
 
 
 def live(name: str, phase: Phase, lop_mmhg: float = LOP_MMHG, after_s: float = -1.0) -> tuple[dict[str, Any], Watched]:
