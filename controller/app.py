@@ -189,12 +189,7 @@ class Service:
         return self.publisher.notices() + self._calibration + self._broken + panel
 
     def _pet(self, state: CoreState) -> None:
-        """Systemd's watchdog: only after a tick that ran on time and either used fresh samples or has vented for a
-        cause that is latched. A process that must raise the alarm is not killed for it."""
-        vented = all(one.vent_open and one.dump_open and not one.pump_enabled for one in state.given)
-        alarmed = state.session.phase is Phase.FAULT or bool(alarms.standing(state.alarms))
-        on_time = self.control.late_s <= TICK_LATE_S
-        if on_time and ((vented and alarmed) or all(one.certain for one in state.seen)):
+        if may_live_on(state, self.control.late_s):
             self._notifier.tell("WATCHDOG=1")
 
     def _info(self, origin: Origin, config_sha256: str) -> Info:
@@ -314,6 +309,15 @@ class Service:
         self.control.stop()
         self.journal.flush(JOURNAL_WITHIN_S)
         await self.publisher.close(GONE_WITHIN_S)
+
+
+def may_live_on(state: CoreState, late_s: float) -> bool:
+    """Whether systemd's watchdog is told so: only after a tick that ran on time and either used fresh samples or has
+    vented for a cause that is told, or that will be once what has not yet said its first word has had its time for it.
+    A process that must raise the alarm is not killed for it."""
+    vented = all(one.vent_open and one.dump_open and not one.pump_enabled for one in state.given)
+    told = state.session.phase is Phase.FAULT or bool(alarms.standing(state.alarms)) or state.safety.unseen
+    return late_s <= TICK_LATE_S and ((vented and told) or all(one.certain for one in state.seen))
 
 
 def log_trips(stepped: Stepped, _now_s: float) -> None:

@@ -1,8 +1,8 @@
 """Alarm conditions in the sense of IEC 60601-1-8: what may be wrong, how urgent, whether it latches, what is done.
 
 A condition is raised when a rule finds it or a notice names it, and cleared when that is over; one that latches stays
-until the reset. Acknowledging says that a person has seen it, the audio pause silences it for 30 s; both are shown with
-the alarm, and a new alarm breaks the pause. Imports the core only; seconds of the tick's clock.
+from a trip until its reset. Acknowledging says that a person has seen it, the audio pause silences it for 30 s; both
+are shown with the alarm, and a new alarm breaks the pause. Imports the core only; seconds of the tick's clock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Condition:
     """One row of the table. `text` is for a notice that brings no words of its own."""
 
     priority: Priority
-    latching: bool  # stays until a person resets, even when its cause is over
+    latching: bool  # once tripped it stays until a person resets, even when its cause is over
     text: str
 
 
@@ -52,13 +52,14 @@ CONDITIONS: Final[Mapping[str, Condition]] = {
     # ends; the session lists them until the next start
     "too_long": Condition(_MEDIUM, False, "restricted time used up: released"),
     "under_target": Condition(_MEDIUM, False, "pressure below half of the target: released"),
-    "unattended": Condition(_MEDIUM, False, "a sign of the supervisor is needed"),
+    "unattended": Condition(_MEDIUM, False, "no sign of the supervisor: released"),
     "session_ended": Condition(_LOW, False, "the session has ended early"),
     # alarm only
     "boot_pressurised": Condition(_HIGH, False, "cuff found inflated at power-up: take the cuff off"),
     "off_target": Condition(_MEDIUM, False, "pressure outside its band"),
     # told by the session or by what is around the core
     "selftest_failed": Condition(_MEDIUM, False, "the self-test has failed"),
+    "sign_needed": Condition(_MEDIUM, False, "a sign of the supervisor is needed: say next or present"),
     "rest_stretched": Condition(_LOW, False, "rest stretched"),
     "tick_missed": Condition(_LOW, False, "a tick came late"),
     "journal_failed": Condition(_MEDIUM, False, "the journal cannot be written: nothing is being recorded"),
@@ -87,7 +88,7 @@ class AlarmState:
     told: tuple[Notice, ...] = ()  # of the last tick
     paused_until_s: float = 0.0  # the audio; 0: not paused
     quiet: bool = True  # the last tick had no findings
-    released: bool = False  # a person has reset: what latches and is no longer listed clears with the next `update`
+    held: bool = False  # in the last tick a trip waited for its reset
 
 
 _fork: Final = forker(AlarmState)
@@ -104,11 +105,13 @@ def standing(state: AlarmState) -> tuple[Alarm, ...]:
 
 
 def update(
-    state: AlarmState, findings: tuple[Finding, ...], notices: tuple[Notice, ...], now_s: float
+    state: AlarmState, findings: tuple[Finding, ...], notices: tuple[Notice, ...], now_s: float, held: bool
 ) -> tuple[AlarmState, tuple[AlarmChange, ...]]:
-    """Take in what stands now: every finding and notice. What is no longer listed has cleared, unless it latches."""
+    """Take in what stands now: every finding and notice. What is no longer listed has cleared, unless it latches and
+    `held`, which says that a trip waits for its reset. What still stands at the reset is from there on an alarm like
+    another, and news if it trips again."""
     over = state.paused_until_s and not now_s < state.paused_until_s
-    if not findings and state.quiet and not over and notices == state.told:
+    if not findings and state.quiet and not over and notices == state.told and held is state.held:
         return state, ()
     listed: dict[tuple[str, int], Finding] = {}
     for finding in findings:
@@ -118,25 +121,24 @@ def update(
     changes: list[AlarmChange] = []
     for alarm in state.alarms:
         key = (alarm.condition, alarm.cuff)
-        if (
-            listed.pop(key, None) is not None
-            or told.pop(key, None) is not None
-            or (alarm.latched and not state.released)
-        ):
-            kept.append(alarm)
-        else:
+        stands = key in listed or key in told
+        latches = held and _row(alarm.condition).latching
+        if not (stands or (latches and alarm.latched)) or (stands and latches and not alarm.latched):
             changes.append(AlarmChange(alarm, raised=False))
-    raised = [_from_finding(one, now_s) for one in listed.values()]
-    raised += [_from_notice(one, now_s) for one in told.values()]
+            continue
+        listed.pop(key, None)
+        kept.append(_as_now(alarm, told.pop(key, None), latches))
+    raised = [_from_finding(one, now_s, held) for one in listed.values()]
+    raised += [_from_notice(one, now_s, held) for one in told.values()]
     new = _fork(state)
-    new.told = notices
-    new.quiet, new.released = not findings, False
+    new.told, new.quiet, new.held = notices, not findings, held
     changes += [AlarmChange(alarm, raised=True) for alarm in raised]
     if raised or over:
         new.paused_until_s = 0.0
         kept = [_with_pause(alarm, 0.0) for alarm in kept]
-    if changes or over:
-        new.alarms = tuple(sorted(kept + raised, key=_order))
+    now = tuple(sorted(kept + raised, key=_order))
+    if now != state.alarms:  # the same object until something changes
+        new.alarms = now
     return new, tuple(changes)
 
 
@@ -159,23 +161,20 @@ def silence(state: AlarmState, now_s: float) -> AlarmState:
     return new
 
 
-def release_latched(state: AlarmState) -> AlarmState:
-    """A person has reset: what latches is let go, and clears with the next `update` unless it still stands."""
-    new = _fork(state)
-    new.released, new.quiet = True, False
-    return new
+def _row(condition: str) -> Condition:
+    return CONDITIONS.get(condition, _UNNAMED)
 
 
 def _order(alarm: Alarm) -> tuple[int, float]:
     return _RANK[alarm.priority], alarm.raised_at_s
 
 
-def _from_finding(one: Finding, now_s: float) -> Alarm:
-    row = CONDITIONS.get(one.rule, _UNNAMED)
+def _from_finding(one: Finding, now_s: float, held: bool) -> Alarm:
+    row = _row(one.rule)
     return Alarm(
         one.rule,
         row.priority,
-        row.latching,
+        row.latching and held,
         False,
         0.0,
         now_s,
@@ -187,10 +186,22 @@ def _from_finding(one: Finding, now_s: float) -> Alarm:
     )
 
 
-def _from_notice(one: Notice, now_s: float) -> Alarm:
-    row = CONDITIONS.get(one.condition, _UNNAMED)
+def _from_notice(one: Notice, now_s: float, held: bool) -> Alarm:
+    row = _row(one.condition)
     text = f"{row.text}: {one.detail}" if one.detail else row.text
-    return Alarm(one.condition, row.priority, row.latching, False, 0.0, now_s, text, one.value, one.limit, one.unit, -1)
+    latched = row.latching and held
+    return Alarm(one.condition, row.priority, latched, False, 0.0, now_s, text, one.value, one.limit, one.unit, -1)
+
+
+def _as_now(alarm: Alarm, notice: Notice | None, latched: bool) -> Alarm:
+    """One that stays, as it is now. A finding's words are those of when it was raised; a notice's go with what they
+    tell of: which part of the panel, how little space."""
+    told = alarm if notice is None else _from_notice(notice, alarm.raised_at_s, latched)
+    if latched is alarm.latched and (told.text, told.value) == (alarm.text, alarm.value):
+        return alarm
+    new = _fork_alarm(alarm)
+    new.latched, new.text, new.value = latched, told.text, told.value  # type: ignore[misc]
+    return new
 
 
 def _with_pause(alarm: Alarm, until_s: float) -> Alarm:

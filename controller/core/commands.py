@@ -415,7 +415,9 @@ def _resume(s: SessionState, seen: tuple[Seen, ...], now_s: float) -> Answer:
         return Answer(False, "nothing to go on with: stop")
     if target.inflated:  # a pause shortens no reperfusion
         free_s, least_s = now_s - s.empty_at_s, FREE_FLOW_MIN_S
-        if step.kind in (StepKind.OFF, StepKind.REPERFUSION):
+        if step.kind is StepKind.OFF:
+            least_s = step.duration_s
+        elif step.kind is StepKind.REPERFUSION:  # half an hour of it would outlast any pause
             least_s = min(step.duration_s, REPERFUSION_S)
         if free_s < least_s:
             text = f"the cuff must stay empty for {least_s - free_s:.0f} s more"

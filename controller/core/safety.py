@@ -6,7 +6,7 @@ the latch, and the way from `Demand` to `CuffOutputs`. Pure: the state handed in
 any demand, any phase, no exception. Imports the core only; mmHg and seconds.
 
 A bench is judged once it has been seen whole: every sensor known, the guard answering and not tripped, the stop loop
-closed. Until then, while it is IDLE or READY and so vented, what is missing is no trip: for 1 s after power-up nothing
+closed. Until then, while it is IDLE or READY and so vented, what is missing is no trip: for 5 s after power-up nothing
 is said, afterwards it trips; after a reset (where a person may have confirmed that a cuff with a dead sensor is off) it
 is an alarm for as long as it stands.
 """
@@ -293,6 +293,7 @@ def _enter(new: SafetyState, phase: Phase) -> bool:
     return True
 
 
+_NEEDS_A_RESET: Final = frozenset({"guard_tripped", "guard_rebooted"})  # no other way takes such a guard over
 _OUT_OF_USE: Final = frozenset({IDLE, READY, FAULT})
 
 
@@ -328,7 +329,7 @@ def _sort(new: SafetyState, found: list[Finding], excused: bool) -> _Sorted:
     """Trips, ends and alarms, by what each rule does and by what is latched already."""
     if excused:
         loud = new.unseen and new.reset and new.unseen_s >= STARTUP_S
-        if loud and (late := tuple([one for one in found if one.rule == "guard_tripped"])):
+        if loud and (late := tuple([one for one in found if one.rule in _NEEDS_A_RESET])):
             return late, (), ()
         return (), (), tuple([one for one in found if loud or one.rule == "boot_pressurised"])
     if new.tripped:  # the first reason stands; the guard's own trip is no news then

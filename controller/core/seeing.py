@@ -180,7 +180,8 @@ def _filled(old: CuffSight) -> bool:
 
 
 def _look_at_b(one: CuffSight, statuses: tuple[GuardStatus, ...], index: int, limits: Limits, now_s: float) -> None:
-    """Pass every B through the same gate. `one` is this tick's own. NaN is the guard's word for no reading."""
+    """Pass every B through the same gate. `one` is this tick's own. NaN is the guard's word for no reading: B is held
+    as long as A would be, or one reading that came too soon would undo minutes of free flow."""
     for status in statuses:
         if index >= len(status.channels):
             one.b_known = one.pump_on = False
@@ -189,7 +190,8 @@ def _look_at_b(one: CuffSight, statuses: tuple[GuardStatus, ...], index: int, li
         one.pump_on = channel.pump_enabled or channel.pump_duty > 0.0
         value = channel.b_mmhg
         if value != value:
-            one.b_known = False
+            if not status.at_s - one.b_at_s < STALE_SAMPLE_S:
+                one.b_known = False
         elif one.b_at_s <= status.at_s <= now_s and plausible(value, status.at_s - one.b_at_s, one.b_mmhg, limits):
             one.b_mmhg, one.b_at_s, one.b_refused, one.b_known = value, status.at_s, 0, True
             if value > one.highest_mmhg:

@@ -142,12 +142,8 @@ def step(state: CoreState, inputs: Inputs, now_s: float, settings: CoreSettings)
     if inputs.commands:
         replies = tuple([_obey(new, command, settings.bench, now_s) for command in inputs.commands])
 
-    was = s.phase
     reached = s.phase is INFLATING and _reached(s, new.regulators)
     session.advance(s, seen, new.guard or _DISARMED, reached, now_s)
-
-    if was is FAULT and s.phase is not FAULT:
-        new.alarms = alarms.release_latched(new.alarms)
 
     demand = _regulate(new, now_s, settings)
     tested = s.test
@@ -243,12 +239,8 @@ def _alarm(new: CoreState, verdict: safety.Verdict, inputs: Inputs) -> None:
     if s.test_failed is not None:
         findings += (s.test_failed,)
     if isfinite(s.waiting_since_s):
-        findings += (
-            Finding(
-                "unattended", -1, nan, nan, "", "a sign of the supervisor is needed: say next or present", new.now_s
-            ),
-        )
-    new.alarms, changes = alarms.update(new.alarms, findings, inputs.notices, new.now_s)
+        findings += (Finding("sign_needed", -1, nan, nan, "", "", new.now_s),)
+    new.alarms, changes = alarms.update(new.alarms, findings, inputs.notices, new.now_s, s.phase is FAULT)
     for change in changes:
         s.events.append(_told(change, s.phase, new.now_s))
 

@@ -8,6 +8,7 @@ from .guard import PASS_LATE_MS, TICKS, ticks_diff
 from .wire import ARMED, DUMP_CLOSED, FLASHING, NO_READING, PUMP_ENABLE, VENT_CLOSED
 
 PASS_MS = 10
+APART_MS = 6  # between two passes, however late one was: an ABP2 that is read within 5 ms gives nothing
 WATCHDOG_MS = 200
 
 

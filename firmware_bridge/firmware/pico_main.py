@@ -5,7 +5,7 @@ that an empty object is one cuff with an ABP2 on the pins below. All GPIOs of an
 every output is high for what keeps pressure: a board that is off, in reset or not yet started is vented.
 """
 
-from .board import PASS_MS, WATCHDOG_MS, Board, Lines
+from .board import APART_MS, PASS_MS, WATCHDOG_MS, Board, Lines
 from .guard import TICKS, Guard, ticks_diff
 from .pressure import SPANS, Abp2, Mpx5050
 
@@ -141,6 +141,18 @@ def _check_pins(whole):
         if gpio in taken and not (name.endswith("supply_adc") and taken[gpio].endswith("supply_adc")):
             raise ValueError(name + ": GPIO " + str(gpio) + " is already " + taken[gpio])
         taken[gpio] = name
+    if len(whole["cuffs"]) == 2:
+        _check_apart(*whole["cuffs"])
+
+
+def _check_apart(first, second):
+    """What the chip has once: GPIO n and n + 16 are one output of its PWM, and a bus has one pair of pins at a time."""
+    if first["pump"] % 16 == second["pump"] % 16:
+        one, other = str(first["pump"]), str(second["pump"])
+        raise ValueError("cuffs[2].pump: GPIO " + other + " is the same PWM output as GPIO " + one + " of cuffs[1]")
+    i2c = second["sensor"].get("i2c")
+    if i2c is not None and i2c == first["sensor"].get("i2c"):
+        raise ValueError("cuffs[2].sensor.i2c: " + str(i2c) + " is the bus of cuffs[1] already")
 
 
 class UsbSerial:
@@ -271,9 +283,8 @@ def main() -> None:
         while board.one_pass(ticks_ms()):
             due_ms = (due_ms + PASS_MS) & TICKS
             left_ms = ticks_diff(due_ms, ticks_ms() & TICKS)
-            if left_ms > 0:
-                sleep_ms(left_ms)
-            else:
+            sleep_ms(max(left_ms, APART_MS))
+            if left_ms < APART_MS:
                 due_ms = ticks_ms() & TICKS
         board.low()
     except BaseException:

@@ -12,7 +12,6 @@ from controller.core.alarms import (
     AlarmState,
     acknowledge,
     initial,
-    release_latched,
     silence,
     standing,
     update,
@@ -29,8 +28,14 @@ def names(state: AlarmState) -> list[str]:
     return [alarm.condition for alarm in standing(state)]
 
 
-def after(state: AlarmState, *findings: Finding, notices: tuple[Notice, ...] = (), now_s: float = 5.0) -> AlarmState:
-    return update(state, findings, notices, now_s)[0]
+def after(
+    state: AlarmState,
+    *findings: Finding,
+    notices: tuple[Notice, ...] = (),
+    now_s: float = 5.0,
+    held: bool = False,
+) -> AlarmState:
+    return update(state, findings, notices, now_s, held)[0]
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
@@ -61,23 +66,23 @@ def test_what_no_valve_can_empty_says_what_to_do(rule: str) -> None:
 
 def test_nothing_is_nothing_and_costs_no_new_state() -> None:
     state = initial()
-    assert update(state, (), (), 1.0) == (state, ())
-    assert update(state, (), (), 1.0)[0] is state
+    assert update(state, (), (), 1.0, False) == (state, ())
+    assert update(state, (), (), 1.0, False)[0] is state
     assert standing(state) == ()
 
 
 def test_a_finding_is_raised_once_and_clears_when_it_is_over() -> None:
-    state, changes = update(initial(), (found("off_target", 1),), (), 5.0)
+    state, changes = update(initial(), (found("off_target", 1),), (), 5.0, False)
     assert [(one.alarm.condition, one.raised) for one in changes] == [("off_target", True)]
     alarm = standing(state)[0]
     assert alarm == alarms.Alarm(
         "off_target", Priority.MEDIUM, False, False, 0.0, 5.0, "off_target says why", 1.0, 2.0, "mmHg", 1
     )
     before = standing(state)
-    state, changes = update(state, (found("off_target", 1, value=9.0),), (), 5.1)
+    state, changes = update(state, (found("off_target", 1, value=9.0),), (), 5.1, False)
     assert changes == ()
     assert standing(state) is before  # as it was when it was raised; nothing is built anew
-    state, changes = update(state, (), (), 5.2)
+    state, changes = update(state, (), (), 5.2, False)
     assert [(one.alarm.condition, one.raised) for one in changes] == [("off_target", False)]
     assert standing(state) == ()
 
@@ -108,7 +113,7 @@ def test_highest_first_then_oldest() -> None:
 
 def test_a_notice_stands_while_it_is_listed() -> None:
     disk = Notice("disk_low", 150.0, 200.0, "MB", "on /var")
-    state, changes = update(initial(), (), (disk,), 1.0)
+    state, changes = update(initial(), (), (disk,), 1.0, False)
     assert len(changes) == 1
     alarm = standing(state)[0]
     assert (alarm.text, alarm.value, alarm.limit, alarm.unit, alarm.cuff) == (
@@ -118,10 +123,12 @@ def test_a_notice_stands_while_it_is_listed() -> None:
         "MB",
         -1,
     )
-    assert update(state, (), (Notice("disk_low", 150.0, 200.0, "MB", "on /var"),), 2.0) == (state, ())
-    other, changes = update(state, (), (Notice("disk_low", 140.0, 200.0, "MB"),), 2.0)
+    assert update(state, (), (Notice("disk_low", 150.0, 200.0, "MB", "on /var"),), 2.0, False) == (state, ())
+    other, changes = update(state, (), (Notice("disk_low", 140.0, 200.0, "MB"),), 2.0, False)
     assert changes == ()
-    assert standing(other) == standing(state)
+    alarm = standing(other)[0]
+    assert (alarm.text, alarm.value, alarm.raised_at_s) == ("little disk space is left", 140.0, 1.0)  # its words go on
+    assert standing(state)[0].value == 150.0
     assert names(after(state)) == []
     assert standing(after(initial(), notices=(Notice("broker_lost"),)))[0].text == CONDITIONS["broker_lost"].text
 
@@ -148,21 +155,39 @@ def test_a_finding_without_words_gets_the_tables() -> None:
 
 
 def test_a_trip_stays_until_it_is_reset() -> None:
-    state = after(initial(), found("leak"))
-    state, changes = update(state, (), (), 6.0)
+    state = after(initial(), found("leak"), held=True)
+    state, changes = update(state, (), (), 6.0, True)
     assert names(state) == ["leak"]
     assert changes == ()
     assert standing(state)[0].latched
-    state, changes = update(release_latched(state), (), (), 7.0)
+    state, changes = update(state, (), (), 7.0, False)
     assert names(state) == []
     assert [(one.alarm.condition, one.raised) for one in changes] == [("leak", False)]
 
 
-def test_what_still_stands_survives_the_reset_and_latches_on() -> None:
-    state = after(initial(), found("guard_lost", -1), found("leak"))
-    state = after(release_latched(state), found("guard_lost", -1))
-    assert names(state) == ["guard_lost"]
-    assert names(after(state)) == ["guard_lost"]
+def test_what_still_stands_at_the_reset_clears_when_it_is_over_and_may_trip_again() -> None:
+    state = after(initial(), found("guard_lost", -1), found("leak"), held=True)
+    state, changes = update(state, (found("guard_lost", -1),), (), 6.0, False)
+    assert [(one.alarm.condition, one.raised) for one in changes] == [("leak", False)]
+    assert [(alarm.condition, alarm.latched) for alarm in standing(state)] == [("guard_lost", False)]
+    assert names(after(state)) == []
+    state = silence(acknowledge(state, "", 7.0)[0], 7.0)
+    state, changes = update(state, (found("guard_lost", -1),), (), 8.0, True)
+    assert [(one.alarm.condition, one.raised) for one in changes] == [("guard_lost", False), ("guard_lost", True)]
+    alarm = standing(state)[0]
+    assert (alarm.latched, alarm.acknowledged, alarm.audio_paused_until_s, alarm.raised_at_s) == (True, False, 0.0, 8.0)
+
+
+def test_what_is_found_and_does_not_trip_latches_nothing() -> None:
+    """After a reset a sensor that is gone is an alarm; once it is mended nobody could reset that."""
+    state = after(initial(), found("stale_sample"), notices=(Notice("boot_fault"),))
+    assert [alarm.latched for alarm in standing(state)] == [False, False]
+    assert names(after(state)) == []
+
+
+def test_what_only_alarms_latches_not_even_beside_a_trip() -> None:
+    state = after(initial(), found("off_target"), found("leak"), held=True)
+    assert names(after(state, held=True)) == ["leak"]
 
 
 # --- acknowledged and paused ---------------------------------------------------------------------------------------
@@ -201,10 +226,10 @@ def test_the_audio_pause_is_30_s_and_is_shown() -> None:
 
 
 def test_the_pause_ends_of_a_latched_alarm_without_findings_too() -> None:
-    state = after(silence(after(initial(), found("leak")), 10.0), now_s=11.0)
+    state = after(silence(after(initial(), found("leak"), held=True), 10.0), now_s=11.0, held=True)
     assert standing(state)[0].audio_paused_until_s == 40.0
-    assert standing(after(state, now_s=40.0))[0].audio_paused_until_s == 0.0
-    assert standing(after(state, now_s=nan))[0].audio_paused_until_s == 0.0
+    assert standing(after(state, now_s=40.0, held=True))[0].audio_paused_until_s == 0.0
+    assert standing(after(state, now_s=nan, held=True))[0].audio_paused_until_s == 0.0
 
 
 def test_a_new_alarm_breaks_the_pause() -> None:
@@ -232,8 +257,8 @@ def test_there_is_nothing_to_pause_where_nothing_sounds() -> None:
 def test_the_state_handed_in_is_not_changed() -> None:
     state = after(initial(), found("leak"))
     said = repr(state)
-    update(state, (found("off_target"),), (Notice("disk_low"),), 6.0)
+    update(state, (found("off_target"),), (Notice("disk_low"),), 6.0, False)
     acknowledge(state, "", 6.0)
     silence(state, 6.0)
-    release_latched(state)
+    update(state, (), (), 6.0, False)
     assert repr(state) == said

@@ -477,7 +477,7 @@ def test_stop_is_never_refused_and_vents_in_its_tick(phase: Phase) -> None:
 def test_stop_in_idle_clears_what_was_prescribed() -> None:
     stand = Stand().ready()
     stand.channels[0].b = nan
-    stand.tick()
+    stand.run(0.125)
     assert stand.phase is Phase.IDLE
     assert stand.s.code == "A1"
     stand.obeyed(Verb.STOP)

@@ -197,12 +197,19 @@ def test_a_manifold_may_collapse_when_a_valve_opens(outputs: CuffOutputs, ticks:
 # --- B and the guard ---------------------------------------------------------------------------------------------
 
 
-def test_b_missing_is_unknown_at_once_and_no_refusal() -> None:
-    cuff, seen, _ = one_tick(at(1.0), Sample(1.01, 80.0, 6), statuses=(status(nan, 1.01),))
-    assert seen.b_mmhg != seen.b_mmhg
-    assert seen.pressure_mmhg == 80.0
-    assert not seen.certain
+@pytest.mark.parametrize(("after_s", "held"), [(0.01, True), (0.09375, True), (0.125, False), (0.5, False)])
+def test_b_that_is_missing_is_held_as_long_as_a_would_be_and_is_no_refusal(after_s: float, held: bool) -> None:
+    at_s = 1.0 + after_s
+    cuff, seen, _ = one_tick(at(1.0), Sample(at_s, 80.0, 6), statuses=(status(nan, at_s),), dt=after_s)
+    assert (seen.b_mmhg == seen.b_mmhg, seen.certain) == (held, held)
+    assert seen.pressure_mmhg == (100.0 if held else 80.0)
     assert cuff.b_refused == 0
+
+
+def test_b_that_was_never_there_is_not_held() -> None:
+    sight = Sight((CuffSight(),), 1.0)
+    assert one_tick(sight, statuses=(status(nan, 1.01),))[1].b_mmhg != 100.0
+    assert not one_tick(sight, Sample(1.01, 0.0, 6), statuses=(status(nan, 1.01),))[1].certain
 
 
 @pytest.mark.parametrize("b", [inf, -inf, -20.1, 345.1, 151.1])

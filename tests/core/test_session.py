@@ -381,7 +381,7 @@ def test_next_while_resting_in_mode_resting_leaves_3_s_for_the_cue() -> None:
     stand = Stand().started(prescription(line)).until(F).until(Z).until(M).until(Z)  # the second rest: no sign yet
     stand.run(40.0)
     assert stand.phase is Z
-    assert "unattended" in stand.conditions()
+    assert "sign_needed" in stand.conditions()
     said_at_s = stand.at_s
     reply = stand.obeyed(NEXT)
     assert reply.text == "seen; begins in 3 s"
@@ -405,13 +405,13 @@ def test_no_rest_of_mode_resting_is_shorter_than_prescribed(release_1_s: float) 
 def test_the_missing_sign_is_a_medium_alarm_3_s_before_the_inflation_was_due() -> None:
     stand = Stand().started().until(Z)
     stand.run(20.5)
-    assert "unattended" not in stand.conditions()
+    assert "sign_needed" not in stand.conditions()
     stand.run(1.0)  # 39.5
     (alarm,) = stand.state.alarms.alarms
-    assert (alarm.condition, alarm.priority) == ("unattended", Priority.MEDIUM)
+    assert (alarm.condition, alarm.priority) == ("sign_needed", Priority.MEDIUM)
     assert stand.outputs == (VENTED,)
     stand.obeyed(PRESENT)
-    assert "unattended" not in stand.conditions()
+    assert "sign_needed" not in stand.conditions()
 
 
 def test_the_session_ends_60_s_after_the_call_and_says_why_until_the_next_start() -> None:
@@ -434,7 +434,7 @@ def test_every_later_inflation_needs_one_of_its_own() -> None:
     stand.obeyed(PRESENT)
     stand.until(F).until(Z).run(50.0)
     assert stand.phase is Z
-    assert "unattended" in stand.conditions()
+    assert "sign_needed" in stand.conditions()
 
 
 @pytest.mark.parametrize(
@@ -454,11 +454,11 @@ def test_a_hold_needs_a_sign_every_150_s(signs: tuple[float, ...], ends_s: float
 def test_the_supervisor_is_called_30_s_before_a_hold_ends_for_want_of_a_sign() -> None:
     stand = Stand().started(prescription(timeline(Mode.PASSIVE, hold(290.0)))).until(H)
     stand.run(119.0)
-    assert "unattended" not in stand.conditions()
+    assert "sign_needed" not in stand.conditions()
     stand.run(2.0)
-    assert "unattended" in stand.conditions()
+    assert "sign_needed" in stand.conditions()
     stand.obeyed(PRESENT)
-    assert "unattended" not in stand.conditions()
+    assert "sign_needed" not in stand.conditions()
     assert stand.run(60.0).phase is H
 
 
@@ -466,12 +466,12 @@ def test_a_call_that_a_hold_left_open_does_not_end_the_off_time_after_it() -> No
     """The call ends with its hold; the off-time waits for a sign of its own, and for 60 s of its own."""
     line = timeline(Mode.PASSIVE, hold(140.0), off(70.0), hold(20.0, 1))
     stand = Stand().started(prescription(line)).until(H).run(130.0)
-    assert "unattended" in stand.conditions()
+    assert "sign_needed" in stand.conditions()
     stand.until(R)
-    assert "unattended" not in stand.conditions()
+    assert "sign_needed" not in stand.conditions()
     stand.until(Z).run(65.0)
     assert stand.phase is Z
-    assert "unattended" not in stand.conditions()
+    assert "sign_needed" not in stand.conditions()
     stand.obeyed(PRESENT)
     stand.until(F, at_most_s=10.0)
 
@@ -593,6 +593,17 @@ def test_the_off_time_of_a_passive_protocol_is_kept_whatever_is_paused() -> None
     stand.until(H)
     assert stand.s.exercise_restricted_s[0] < 5.0  # a bout is an exercise of its own
     assert stand.until(IDLE).s.outcome == "completed"
+
+
+def test_nor_is_the_longest_off_time_shortened_by_a_pause() -> None:
+    line = timeline(Mode.PASSIVE, hold(20.0), off(300.0), hold(20.0, 1))
+    stand = Stand().started(prescription(line)).until(H).until(Z).run(20.0)
+    stand.obeyed(PAUSE)
+    stand.run(270.0)
+    assert stand.refused(NEXT).limit == 300.0
+    stand.run(10.0)
+    stand.obeyed(NEXT)
+    assert stand.phase is F
 
 
 def test_a_reperfusion_of_half_an_hour_cannot_outlast_a_pause() -> None:

@@ -54,7 +54,7 @@ def test_the_cap_shown_is_the_one_that_counts(limits: Limits, cap_s: float) -> N
 def test_what_is_untrusted_is_not_shown() -> None:
     stand = bench.at(Phase.WORKING)
     stand.channels[0].b = nan
-    stand.tick()
+    stand.run(0.125)
     (cuff,) = shot(stand).cuffs
     assert isnan(cuff.b_mmhg)
     assert cuff.a_mmhg == pytest.approx(100.0, rel=0.1)
