@@ -356,9 +356,10 @@ def _sound(db: sqlite3.Connection, new_id: Callable[[], str]) -> sqlite3.Connect
     """The same, after a look at whether the file can be trusted. Raises sqlite3.DatabaseError when it cannot."""
     try:
         _ready(db, new_id)
-        found = db.execute("PRAGMA quick_check('events')").fetchone()[0]
-        if found != "ok":
-            raise sqlite3.DatabaseError(f"malformed: {found}")
+        for table in _READ_AT_BOOT:
+            found = db.execute(f"PRAGMA quick_check('{table}')").fetchone()[0]
+            if found != "ok":
+                raise sqlite3.DatabaseError(f"malformed: {found}")
         rows = db.execute(
             "SELECT seq, payload, hash FROM (SELECT * FROM events ORDER BY seq DESC LIMIT ?) ORDER BY seq",
             (CHECKED_AT_OPEN + 1,),
@@ -372,6 +373,15 @@ def _sound(db: sqlite3.Connection, new_id: Callable[[], str]) -> sqlite3.Connect
         db.close()
         raise
     return db
+
+
+_READ_AT_BOOT: Final = (
+    "events",
+    "limb_clocks",
+    "sessions",
+    "identity",
+    "outbox",
+)  # the trace is long, and only written
 
 
 def _verify(rows: Iterable[tuple[int, bytes, bytes]], seq: int, chain: bytes) -> str:

@@ -14,6 +14,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from ..core.model import PRESSURISED, Happened, Notice, Phase, Snapshot
@@ -77,7 +78,10 @@ class _Desk:
 
     def notices(self) -> tuple[Notice, ...]:
         """What stands now. The same tuple until something changes."""
-        return self._notices if len(self._trace) < self._trace_stuck else self._stuck
+        notices = self._notices
+        if len(self._trace) < self._trace_stuck or any(one.condition == "journal_failed" for one in notices):
+            return notices
+        return notices + self._stuck
 
     def past_known(self) -> None:
         """Whatever the file does not tell of the time before this start matters no longer."""
@@ -134,7 +138,8 @@ class _Desk:
                 self._salvage()
             except (sqlite3.Error, OSError) as error:
                 self._failed = str(error)
-                return
+                if not self._without_rows(error):
+                    return
             else:
                 self._failed = ""
             self._hand, self._rows, self._summaries = [], [], []
@@ -153,6 +158,16 @@ class _Desk:
         stored = self._journal.store(events, [row for row in rows if _worth(row[1])], summaries, moved)
         self._kept = cursor
         self._hand_over(stored)
+
+    def _without_rows(self, error: Exception) -> bool:
+        """Where the file is damaged it may be in the trace alone: an event is worth more than its rows."""
+        code = getattr(error, "sqlite_errorcode", 0)
+        if not self._rows or code & 0xFF != sqlite3.SQLITE_CORRUPT:
+            return False
+        with suppress(sqlite3.Error, OSError):
+            self._write(self._hand, [], self._summaries)
+            return True
+        return False
 
     def _salvage(self) -> None:
         """Something in hand cannot be stored at all: it must not hold up the rest. One by one; what fails is lost."""

@@ -22,6 +22,7 @@ from controller.messages import Event, Origin
 from controller.record import journal as journal_module
 from controller.record.journal import MEMORY, Journal, JournalVersionError
 from controller.record.tables import MIGRATIONS
+from controller.record.writer import InlineJournal
 
 Make = Callable[..., Happened]
 
@@ -56,6 +57,56 @@ def test_second_broken_one_does_not_overwrite_the_first(path: Path, origin: Orig
         path.write_bytes(b"broken %d" % number * 1000)
         Journal(path, origin).close()
     assert {"journal.broken-1.db", "journal.broken-2.db"} <= {one.name for one in path.parent.iterdir()}
+
+
+def damage(path: Path, table: str) -> None:
+    """Overwrite the root page of a table, as a bad sector does."""
+    db = raw(path)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    size, page = (
+        db.execute("PRAGMA page_size").fetchone()[0],
+        db.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()[0],
+    )
+    db.close()
+    with path.open("r+b") as file:
+        file.seek(size * (page - 1))
+        file.write(b"\xa5" * size)
+
+
+@pytest.mark.parametrize("table", ["events", "limb_clocks", "sessions", "identity", "outbox"])
+def test_a_damaged_table_is_put_aside_as_a_damaged_file_is(path: Path, origin: Origin, table: str) -> None:
+    journal = Journal(path, origin)
+    limb = {"code": "c1", "limb": "leg", "side": "left", "restricted_s": 60.0}
+    stored(journal, Happened(EventKind.LIMB_CLOCK, 2.0, Phase.WORKING, 0, limb))
+    journal.close()
+    damage(path, table)
+    journal = Journal(path, origin)
+    assert "cannot be read" in journal.recall().broken
+    assert not whole(path)
+    assert stored(journal, Happened(EventKind.BOOT, 0.0, Phase.FAULT, None, {}))[0][0] == 1
+    journal.close()
+
+
+def test_a_damaged_trace_costs_no_event_and_is_said(
+    path: Path, origin: Origin, happened: Make, snapshot: Callable[..., Snapshot]
+) -> None:
+    journal = Journal(path, origin)
+    journal.store(trace=[(1.0, snapshot(number / 10)) for number in range(10)])
+    journal.close()
+    damage(path, "trace")
+    journal = Journal(path, origin)
+    desk = InlineJournal(journal, origin.wall_s)
+    desk.event(happened(1))
+    desk.trace(snapshot(2.0))
+    desk.flush()
+    assert [notice.condition for notice in desk.notices()] == ["journal_failed"]
+    assert not whole(path), "what it does not hold is not known at the next boot"
+    assert journal.last_seq == 1
+    desk.event(happened(2))
+    desk.flush()
+    assert journal.last_seq == 2
+    desk.close()
+    journal.close()
 
 
 def whole(path: Path) -> bool:

@@ -207,6 +207,25 @@ def test_beyond_a_thousand_events_are_counted_as_lost(
     assert journal.verify() == ""
 
 
+def test_what_stands_is_said_also_when_the_trace_waits_for_the_disk(
+    thread: JournalThread, journal: Journal, snapshot: Callable[..., Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else an alarm would clear while it stands, and a full disk be one that does not answer."""
+    thread.close(10.0)
+    full = Notice("journal_failed", 3.0, 1000.0, "events", "database or disk is full")
+    low = Notice("disk_low", 1, 200, "MB")
+    for number in range(TRACE_STUCK):
+        thread.trace(snapshot(number / 10))
+    for standing, said in (
+        ((low,), ["disk_low", "journal_failed"]),
+        ((full, low), ["journal_failed", "disk_low"]),
+    ):
+        monkeypatch.setattr(thread, "_notices", standing)
+        assert conditions(thread) == said
+    assert thread.notices() == (full, low)
+    assert thread.notices() is thread.notices()
+
+
 def test_really_full_file(desk: InlineJournal, journal: Journal, happened: Make) -> None:
     """SQLite's own refusal, not ours."""
     pages = journal._db.execute("PRAGMA page_count").fetchone()[0]

@@ -161,7 +161,7 @@ class Campaign:
 
     def _call(self, call: Call, *arguments: Any) -> Any:
         self.calls += 1
-        if self.arm is None and self.calls % self._every == self._offset:
+        if self.arm is None and self.calls % self._every == self._offset and not self._over():
             for arm in self._arms():
                 if self._fork():
                     self._begin(arm)
@@ -169,6 +169,10 @@ class Campaign:
         if self.arm is not None and (self.arm.for_good or self.calls == self.arm.call):
             return self.arm.failure(call, arguments)
         return call(*arguments)
+
+    def _over(self) -> bool:
+        """Past its last tick nobody is left who could judge."""
+        return self._lived is not None and self._lived.done.done()
 
     def _arms(self) -> Iterator[Arm]:
         for kind, failure in self._kinds.items():
