@@ -134,6 +134,8 @@ class Service:
             self.control.watch(self._look_anew)
         for began in recalled.began:
             self.orders.recall(began.code, began.protocol, datetime.fromisoformat(began.at))
+        if recalled.last_session is not None:
+            self.publisher.keep_session(recalled.last_session)
         self.publisher.publish(self._info(origin, config_sha256))
 
     def _submit(self, verb: str, args: dict[str, Any]) -> asyncio.Future[Any]:
@@ -342,6 +344,9 @@ class Unpublished:
     def publish(self, payload: Payload) -> None:
         pass
 
+    def keep_session(self, message: bytes) -> None:
+        pass
+
     def notices(self) -> tuple[Notice, ...]:
         return ()
 
@@ -359,6 +364,8 @@ class Publishing(Protocol):
     def offer(self) -> Callable[[Snapshot], None]: ...
 
     def publish(self, payload: Payload) -> None: ...
+
+    def keep_session(self, message: bytes) -> None: ...
 
     def notices(self) -> tuple[Notice, ...]: ...
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from .control import Control
+from .core.commands import not_now
 from .core.commands import told as prescribed_as
 from .core.limits import Limits
-from .core.model import COUNTS, Command, EventKind, Reply, Verb
+from .core.model import COUNTS, Command, EventKind, Phase, Reply, Verb
 from .core.step import Stepped
 from .prescription.prescribe import Refused
 from .prescription.request import prescribed
@@ -51,6 +52,11 @@ class Orders:
         """One answer, in the tick that takes the command; at once where it is refused before that."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Mapping[str, Any]] = loop.create_future()
+        phase = self._control.state.session.phase
+        if verb == Verb.PRESCRIBE and phase not in (Phase.IDLE, Phase.READY):
+            # before a file is read, and by the loop that is holding a pressure
+            answer.set_result(self._told(verb, False, not_now(phase)))
+            return answer
         try:
             command = self._command(Verb(verb), args, source)
         except (BadOrder, BadInput) as error:

@@ -18,7 +18,9 @@ from msgspec import inspect
 
 T = TypeVar("T")
 
-LARGEST_FILE_BYTES: Final = 1_000_000  # a bench or a protocol is a few kilobytes; this only keeps out what is neither
+# A bench or a protocol is a few kilobytes; this only keeps out what is neither. A protocol is read by the loop of an
+# idle bench, and 1 MB would take it most of a second.
+LARGEST_FILE_BYTES: Final = 20_000
 _SHOWN: Final = 60  # characters of a value that an error line repeats
 _UNITS: Final = {
     "_mmhg_s": "mmHg/s",

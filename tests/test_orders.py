@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from math import inf, nan
@@ -110,6 +111,17 @@ def test_bad_input_never_reaches_the_control_loop(verb: str, args: dict[str, Any
     assert told["bad_input"] is True, "its exit code is 2"
     assert told["text"]
     assert told["phase"] == "idle"
+    assert door.control.taken == []
+
+
+@pytest.mark.parametrize("phase", [one for one in Phase if one not in (Phase.IDLE, Phase.READY)])
+def test_no_file_is_read_by_a_loop_that_is_not_at_rest(phase: Phase, door: Door, tmp_path: Path) -> None:
+    """A protocol on a disk that hangs, or a large one, would hold up the tick of a session under way."""
+    door.control.state.session.phase = phase
+    os.mkfifo(tmp_path / "hangs.toml")  # whoever opens it waits for a writer
+    told = door.say("prescribe", **ASKED | {"protocol": str(tmp_path / "hangs.toml")})
+    assert (told["ok"], told["phase"]) == (False, str(phase))
+    assert told["text"].startswith(f"not while {phase}: ")
     assert door.control.taken == []
 
 

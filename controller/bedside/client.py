@@ -85,10 +85,13 @@ def ask(path: Path, verb: str, args: Mapping[str, object] | None = None, timeout
 def watch(path: Path, silence_s: float | None = None) -> Iterator[dict[str, Any]]:
     """Everything the bench shows, line by line, until it closes.
 
-    Raises NoService when nobody listens, NoAnswer after `silence_s` without a line.
+    Raises NoService when nobody listens, NoAnswer when it hangs up at once or says nothing for `silence_s`.
     """
     with connect(path, ANSWER_S) as connection:
-        connection.sendall(b'{"id":1,"verb":"watch"}\n')
+        try:
+            connection.sendall(b'{"id":1,"verb":"watch"}\n')
+        except OSError as error:
+            raise NoAnswer(f"{path}: the bench has hung up") from error
         connection.settimeout(silence_s)
         buffer = b""
         while True:

@@ -89,11 +89,20 @@ def execute(arguments: Sequence[str]) -> int:
     except Exception as error:
         said = getattr(error, "format_message", None)  # typer's own: wrong option, missing option, no such command
         if said is not None:
-            return complain(said(), BAD_INPUT)
+            return _stopped_all_the_same(said()) if arguments[0] == "stop" else complain(said(), BAD_INPUT)
         if _is_bad_input(error):
             return complain(str(error), BAD_INPUT)
         return failed(error)
     return code if isinstance(code, int) else DONE
+
+
+def _stopped_all_the_same(complaint: str) -> int:
+    """`stop` is never bad input: what cannot be understood of it is said once it is done."""
+    from .say import say_plainly
+
+    code = say_plainly("stop")
+    print(f"manchet: ignored: {complaint}", file=sys.stderr)
+    return code
 
 
 def _is_bad_input(error: Exception) -> bool:

@@ -78,7 +78,7 @@ def _screen(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: 
     if screening is None:
         return Answer(False, "nothing to screen: give the answers")
     if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
-        return Answer(False, _not_now(s.phase))
+        return Answer(False, not_now(s.phase))
     s.screening, s.screened_at_s = screening, now_s
     s.tell(
         EventKind.SCREENED,
@@ -95,7 +95,7 @@ def _screen(s: SessionState, command: Command, _seen: tuple[Seen, ...], _bench: 
     return Answer(True, f"{screening.code} is cleared, for one session")
 
 
-def _not_now(phase: Phase) -> str:
+def not_now(phase: Phase) -> str:
     """Why nobody is screened or prescribed for now, with the one thing that changes it."""
     first = {Phase.FAULT: "reset first", Phase.STOPPING: "wait for it to be empty"}.get(phase, "stop first")
     return f"not while {phase}: {first}"
@@ -106,7 +106,7 @@ def _prescribe(s: SessionState, command: Command, _seen: tuple[Seen, ...], bench
     if new is None:
         return Answer(False, "nothing to prescribe")
     if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
-        return Answer(False, _not_now(s.phase))
+        return Answer(False, not_now(s.phase))
     if not 0 <= new.cuff < len(s.prescriptions):
         return Answer(False, f"cuff = {new.cuff + 1}: this bench has {len(s.prescriptions)}")
     if s.screening is None or s.screening.code != new.code:
@@ -241,7 +241,7 @@ def _selftest(s: SessionState, command: Command, seen: tuple[Seen, ...], bench: 
     if s.phase is Phase.TESTING:
         return Answer(False, "a self-test is under way: " + (testing.question(s) or "wait for its end, or stop"))
     if s.phase is not Phase.IDLE and s.phase is not Phase.READY:
-        return Answer(False, _not_now(s.phase))
+        return Answer(False, not_now(s.phase))
     refusal = s.unrecorded or bench.uncalibrated or testing.why_not(s, bench.limits)
     if refusal:
         return Answer(False, refusal)

@@ -66,6 +66,10 @@ class Composer:
             self.retained[topic.name] = message
         self._send(message)
 
+    def keep(self, topic: Topic, message: bytes) -> None:
+        """A retained message of an earlier run: each connection writes it anew until there is a newer one."""
+        self.retained.setdefault(topic.name, (topic, message))
+
     def compose(self) -> None:
         """Make messages of all that was offered since the last call."""
         waiting = self._snapshots

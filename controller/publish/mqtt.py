@@ -94,6 +94,10 @@ class Publisher:
         """Publish a message that is not made of snapshots: `info`, `session`."""
         self._composer.put(payload)
 
+    def keep_session(self, message: bytes) -> None:
+        """The summary of the last session, as the journal has it: the broker may have lost it, or never had it."""
+        self._composer.keep(TOPIC["session"], message)
+
     def notices(self) -> tuple[Notice, ...]:
         """What stands now. The same tuple until something changes."""
         return self._notices

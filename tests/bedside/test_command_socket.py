@@ -184,6 +184,17 @@ def test_a_snapshot_has_its_fields_and_null_for_what_is_not_known(bench: Any) ->
     assert set(first[0]) == {"type", *Snapshot.__slots__}
 
 
+def test_a_bench_that_hangs_up_before_it_is_asked_is_one_that_does_not_answer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a broken pipe, which `safe` would take for a terminal that was closed, and end."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    monkeypatch.setattr("controller.bedside.client.connect", lambda *_: ours)
+    with pytest.raises(NoAnswer, match="hung up"):
+        next(watch(folder / "x.sock"))
+
+
 def test_nobody_watching_costs_nothing(folder: Path) -> None:
     quiet = CommandSocket(folder / "x.sock", lambda _verb, _args: pytest.fail("not asked"))
     snapshot = seen_at(1.0)

@@ -191,6 +191,15 @@ def test_a_word_too_many_keeps_no_stop_from_being_said(
     assert capsys.readouterr().err == f"manchet: ignored: {ignored}\n"
 
 
+@pytest.mark.parametrize("words", [["--bench"], ["--socket"], ["--json=1"]])
+def test_an_option_that_cannot_be_understood_keeps_no_stop_from_being_said(
+    words: list[str], bench: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["stop", *words]) == 0
+    assert [request["verb"] for request in bench.told] == ["stop"]
+    assert capsys.readouterr().err.startswith("manchet: ignored: Option ")
+
+
 def test_a_stop_that_names_none_of_several_benches_is_said_to_each(
     bench: Any, runtime: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from controller.clock import scaled_loop
 from controller.core.model import Happened, Phase
-from controller.messages import Origin
+from controller.messages import TOPIC, Origin
 from controller.publish.mqtt import Broker
 from controller.record.journal import Journal
 from controller.record.writer import JournalThread
@@ -56,6 +56,25 @@ def test_connection_writes_retained_topics_with_status_last(listen: Any, bench: 
             await until(lambda: listener.of("status")[-1]["state"] == "disconnected", 2.0, "disconnected")
 
     real(run())
+
+
+def test_the_last_sessions_summary_is_written_anew_until_there_is_a_newer_one(listen: Any, bench: Bench) -> None:
+    """As it was, by a program that was started since; the broker may have lost it, or have an older one."""
+    earlier = b'{"type":"session","of":"an earlier version"}'
+
+    async def run() -> None:
+        bench.publisher.keep_session(earlier)
+        async with bench.running():
+            listener = listen()
+            await until(lambda: listener.of("session"), 5.0, "the summary")
+            late = listen()
+            await until(lambda: late.of("session"), 5.0, "the summary, from the broker")
+            assert [heard[1:] for heard in late.heard if heard[0] == "session"] == [(earlier, True)]
+
+    real(run())
+    assert bench.publisher._composer.retained["session"][1] == earlier
+    bench.publisher._composer.keep(TOPIC["session"], b"later")
+    assert bench.publisher._composer.retained["session"][1] == earlier, "what is there is newer"
 
 
 def test_after_a_restart_everything_is_there_again(
@@ -151,6 +170,7 @@ def test_cursor_survives_the_process(
         bench.record(happened, 20)
         async with bench.running():
             await until(lambda: len(listener.events()) == 20, 5.0, "20 events")
+            await bench.publisher.close(2.0)  # in order: a kill may come before the acknowledgement of what was heard
         journal = JournalThread(Journal(tmp_path / "journal.db", origin), origin.wall_s)
         assert journal.next_event() is None
         journal.event(happened(21))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from controller.core.model import EventKind, Happened, Phase, Snapshot
+from controller.core.model import EventKind, Happened, Notice, Phase, Snapshot
 from controller.messages import Origin
 from controller.record import journal as journal_module
 from controller.record.journal import MEMORY, Journal
@@ -208,7 +208,7 @@ def test_beyond_a_thousand_events_are_counted_as_lost(
 
 
 def test_what_stands_is_said_also_when_the_trace_waits_for_the_disk(
-    thread: JournalThread, journal: Journal, snapshot: Callable[..., Snapshot], monkeypatch: pytest.MonkeyPatch
+    thread: JournalThread, snapshot: Callable[..., Snapshot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else an alarm would clear while it stands, and a full disk be one that does not answer."""
     thread.close(10.0)
