@@ -34,7 +34,7 @@ def told(port: str, every: int, guard: str = "gpio") -> dict[str, object]:
 @pytest.mark.slow
 @pytest.mark.parametrize("port", PORTS)
 def test_no_call_that_fails_breaks_an_invariant(port: str) -> None:
-    assert told(port, 5 if port == "journal" else 599)["wrong"] == []
+    assert told(port, 11 if port == "journal" else 1499)["wrong"] == []
 
 
 @pytest.mark.sweep
