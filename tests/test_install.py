@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.process, pytest.mark.slow]
+pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[1]
 PRESETS = {"bfr-30-15-15-15", "knee-oa", "occlusion", "passive-5x5"}

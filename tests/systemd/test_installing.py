@@ -189,7 +189,6 @@ def ours(root: Path) -> dict[str, str]:
 
 @needs_linux
 @pytest.mark.process
-@pytest.mark.slow
 def test_install_and_uninstall(install: Run, root: Path, tmp_path: Path) -> None:
     before = ours(root)
     said = install().stdout
