@@ -280,12 +280,13 @@ class Journal:
 
     def prune(self, now_wall_s: float) -> int:
         """Drop some of the trace older than 90 days. Rows dropped; call again while it is not 0. Nothing is dropped
-        on the word of a clock that is not set."""
+        on the word of a clock that is not set; rows of one that was ahead once stay, and keep no others."""
         if not self._origin.clock_synced():
             return 0
+        oldest = "SELECT id FROM trace WHERE wall_ms <= ? ORDER BY id LIMIT ?"
         return self._db.execute(
-            "DELETE FROM trace WHERE id IN (SELECT id FROM trace ORDER BY id LIMIT ?) AND wall_ms < ?",
-            (_PRUNED_AT_ONCE, round((now_wall_s - TRACE_KEPT_S) * 1e3)),
+            f"DELETE FROM trace WHERE id IN ({oldest}) AND wall_ms < ?",
+            (round(now_wall_s * 1e3), _PRUNED_AT_ONCE, round((now_wall_s - TRACE_KEPT_S) * 1e3)),
         ).rowcount
 
     # --- the outbox ----------------------------------------------------------------------------------------------

@@ -425,6 +425,16 @@ def test_trace_is_pruned_after_90_days(origin: Origin, snapshot: Callable[..., S
     journal.close()
 
 
+def test_rows_of_a_clock_that_was_ahead_keep_no_old_ones(
+    origin: Origin, snapshot: Callable[..., Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_PRUNED_AT_ONCE", 5)
+    journal, day_s = Journal(MEMORY, origin), 86_400.0
+    for wall_s in (4e9, 0.0, 99 * day_s):
+        journal.store(trace=[(wall_s, snapshot(number / 10)) for number in range(10)])
+    assert [journal.prune(100 * day_s) for _ in range(3)] == [5, 5, 0]
+
+
 def test_nothing_is_pruned_on_the_word_of_an_unset_clock(snapshot: Callable[..., Snapshot]) -> None:
     journal = Journal(MEMORY, Origin("b", "b", lambda: 0.0, lambda: False))
     journal.store(trace=[(0.0, snapshot(0.1))])
