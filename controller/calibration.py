@@ -72,6 +72,8 @@ class Fitted:
             ("serial", self.settings.serial or "none", entry.serial or "none"),
             ("on bus", bus, entry.bus),
             ("at address", f"{address:#04x}", f"{entry.address:#04x}"),
+            ("with a supply_v of", _volts(self.settings.supply_v), _volts(entry.supply_v)),
+            ("with divider =", str(self.settings.divider).lower(), str(entry.divider or False).lower()),
         ):
             if here != then:
                 return (
@@ -85,8 +87,13 @@ class Fitted:
         bus, address = self.settings.place
         return Entry(
             self.bench_id, self.cuff, self.channel, self.settings.kind, part_of(self.settings), bus, address,
-            today, offset_mmhg, self.settings.serial, two_points=two_points,
+            today, offset_mmhg, self.settings.serial, self.settings.supply_v, self.settings.divider or None,
+            two_points=two_points,
         )  # fmt: skip
+
+
+def _volts(supply_v: float | None) -> str:
+    return "none, measured" if supply_v is None else f"{supply_v:g} V"
 
 
 def fitted(settings: Settings) -> tuple[Fitted, ...]:

@@ -77,7 +77,8 @@ class TwoPoints(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Entry(Struct, frozen=True, forbid_unknown_fields=True):
-    """One sensor in its place. Kind, part, serial, bus and address have to be those of the settings."""
+    """One sensor in its place. Kind, part, serial, bus, address, and of an `mpx5050` its supply and divider, have to be
+    those of the settings."""
 
     bench_id: Words
     cuff: Annotated[int, Meta(ge=1, le=2)]
@@ -89,6 +90,8 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True):
     zeroed_on: date
     offset_mmhg: OffsetMmhg
     serial: Words | None = None
+    supply_v: Annotated[float, Meta(ge=3.0, le=6.0)] | None = None  # of an mpx5050 whose supply is not measured
+    divider: bool | None = None  # None: without
     zero_spread_mmhg: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.0
     zero_temperature_c: Annotated[float, Meta(ge=-50.0, le=150.0)] | None = None
     two_points: TwoPoints | None = None  # None: zeroed, and never calibrated
@@ -188,6 +191,8 @@ def _word(value: Any) -> str:
     if isinstance(value, str):
         plain = [c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08X}" for c in value]
         return f'"{"".join(plain)}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return value.isoformat() if isinstance(value, date) else repr(value)
 
 

@@ -58,8 +58,8 @@ class _Missing:
 MISSING: Final = _Missing()
 
 
-def shown(value: object) -> str:
-    """A value as its owner would write it in TOML, on one line and not too long."""
+def shown(value: object, depth: int = 3) -> str:
+    """A value as its owner would write it in TOML, on one line, not too long and not too deep."""
     if isinstance(value, str):
         text = json.dumps(value, ensure_ascii=False)
     elif isinstance(value, bool):
@@ -71,7 +71,8 @@ def shown(value: object) -> str:
     elif isinstance(value, dict):
         text = "{…}" if value else "{}"
     elif isinstance(value, (list, tuple)):
-        text = "[" + ", ".join(shown(item) for item in value[:10]) + (", …]" if len(value) > 10 else "]")
+        items = [shown(item, depth - 1) for item in value[:10]] if depth else ["…"]
+        text = "[" + ", ".join(items) + (", …]" if depth and len(value) > 10 else "]")
     else:
         text = str(value)
     text = _one_line(text)

@@ -18,7 +18,7 @@ from msgspec import structs
 from controller import calibration
 from controller.calibration import Fitted, Misfit, fitted, standing
 from controller.calibration_file import FILE, Correction, Entry, TwoPoints, load_entries, save_entry
-from controller.settings import Settings, load
+from controller.settings import SensorSettings, Settings, load
 from controller.tomlfile import BadInput
 from firmware_bridge.ports import Reading
 
@@ -155,6 +155,30 @@ def test_a_sensor_that_is_not_the_calibrated_one_is_refused(tmp_path: Path, old:
     )  # the sensor that did not change keeps its own
     changed = next(one for one in fitted(other) if one.name in says)
     assert calibration.for_sensor(changed, load_entries(tmp_path / FILE)) == Correction()
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "says"),
+    [
+        ({"supply_v": 5.0}, {"supply_v": 5.25}, "with a supply_v of 5.25 V in the bench's file and was with a"),
+        ({}, {"supply_v": 5.0}, "with a supply_v of 5 V in the bench's file and was with a supply_v of none, measured"),
+        ({"supply_v": 5.0}, {}, "with a supply_v of none, measured"),
+        ({}, {"divider": True}, "with divider = true in the bench's file and was with divider = false"),
+        ({"divider": True}, {}, "with divider = false in the bench's file and was with divider = true"),
+        ({"supply_v": 5.0, "divider": True}, {"supply_v": 5.0, "divider": True}, ""),
+    ],
+)
+def test_what_scales_a_sensor_is_what_it_was_calibrated_with(
+    then: dict[str, Any], now: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    """5 % of supply are 8 mmHg of 160, and not one of zero."""
+    before, after = (Fitted("b1", 1, "A", SensorSettings(bus=1, kind="mpx5050", **one)) for one in (then, now))
+    save_entry(tmp_path / FILE, before.entry(TODAY, 0.0))
+    (entry,) = load_entries(tmp_path / FILE)
+    assert entry == before.entry(TODAY, 0.0)
+    assert before.misfit(entry) == ""
+    assert says in after.misfit(entry)
+    assert bool(after.misfit(entry)) is bool(says)
 
 
 @pytest.mark.parametrize(

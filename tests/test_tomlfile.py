@@ -36,6 +36,13 @@ def line(path: Path) -> str:
     return text.removeprefix(f"{path}: ")
 
 
+@pytest.mark.parametrize("depth", [4, 30, 300, 400, 450])
+def test_what_is_nested_deeper_than_anybody_reads_is_refused_too(depth: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(f"items = {'[' * depth}{']' * depth}")
+    assert "must be" in line(path)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
