@@ -41,9 +41,12 @@ check_system() {
     [ "$(uname -s)" = Linux ] || refuse "needs Linux with systemd, this is $(uname -s); on a laptop there is \`make demo\`"
     [ -d /run/systemd/system ] || refuse "needs Linux with systemd, and no systemd runs here; on a laptop there is \`make demo\`"
     [ "$(id -u)" = 0 ] || refuse "needs root: run \`sudo make $1\`"
-    for unit in manchet.service manchet-guard.service; do # nothing is changed under a session
-        ! systemctl is-active --quiet "$unit" ||
+    for unit in manchet.service manchet-guard.service; do # nothing is changed under a session, nor as one starts or ends
+        case $(systemctl is-active "$unit" 2>/dev/null || true) in
+        active | reloading | activating | deactivating)
             refuse "$unit is running: end the session, then \`sudo systemctl stop manchet manchet-guard\`"
+            ;;
+        esac
     done
 }
 

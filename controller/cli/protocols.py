@@ -63,7 +63,8 @@ def describe(protocol: Protocol) -> list[str]:
     if protocol.frequency is not None:
         seasoned = protocol.frequency.weekly_seasoned
         more = f", {seasoned} for seasoned people" if seasoned else ""
-        lines.append(f"at most {protocol.frequency.weekly} sessions a week{more}")
+        daily = f"{protocol.frequency.daily} a day and " if protocol.frequency.daily else ""
+        lines.append(f"at most {daily}{protocol.frequency.weekly} sessions a week{more}")
     sources = protocol.sources
     named = [(field, getattr(sources, field)) for field in sources.__struct_fields__]
     lines += [f"source of {field}: {source}" for field, source in named if source is not None]

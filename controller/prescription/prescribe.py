@@ -32,6 +32,7 @@ CUFF_WIDTH_MIN_CM, CUFF_WIDTH_MAX_CM = 3.0, 25.0  # [J] what is a cuff at all; 5
 CUFF_WIDTHS_CM: Final = {Limb.ARM: (5.0, 12.0), Limb.LEG: (10.0, 18.0)}  # [K med Patterson]; outside it warns
 SAME_WIDTH_CM: Final = 0.05  # [J] two entries of one width
 WEEK: Final = timedelta(days=7)
+DAY: Final = timedelta(days=1)
 RETEST_MMHG: Final = 10.0  # two measurements further apart are measured again [J, from repeatability < 1.5 mmHg F]
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,11}")
 _INITIALS: Final = re.compile(r"[A-Za-z]{1,4}")
@@ -174,7 +175,7 @@ def _code_warnings(code: str) -> list[str]:
 
 
 def frequency_warnings(protocol: Protocol, earlier_utc: Sequence[datetime], now_utc: datetime) -> list[str]:
-    """Check the protocol's weekly limit against earlier sessions. Raises Refused past it."""
+    """Check the protocol's daily and weekly limits against earlier sessions. Raises Refused past it."""
     often = protocol.frequency
     if often is None or not earlier_utc:
         return []
@@ -187,6 +188,13 @@ def frequency_warnings(protocol: Protocol, earlier_utc: Sequence[datetime], now_
             f"cuff was at its target): the next may be on {_when(counted[week - most] + WEEK)}"
         )
         raise Refused(text, float(week), float(most), "sessions")
+    today = [at for at in counted if now_utc - at < DAY]
+    if often.daily is not None and len(today) >= often.daily:
+        text = (
+            f"{protocol.name} allows {often.daily} sessions in 24 hours and this code had {len(today)} (a session "
+            f"counts once its cuff was at its target): the next may be on {_when(today[len(today) - often.daily] + DAY)}"
+        )
+        raise Refused(text, float(len(today)), float(often.daily), "sessions")
     last = max((at for at in earlier_utc if at <= now_utc), default=None)
     since_h = (now_utc - last).total_seconds() / 3600.0 if last is not None else often.between_hours
     if last is not None and since_h < often.between_hours:

@@ -108,6 +108,7 @@ class Frequency(Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[int, Meta(ge=1, le=14, description="for seasoned people; from `weekly` up to it there is a warning")]
         | None
     ) = None
+    daily: Annotated[int, Meta(ge=1, le=4, description="sessions in 24 hours")] | None = None
     between_hours: Annotated[float, Meta(ge=0.0, le=168.0, description="least time between two sessions")] = 0.0
 
 

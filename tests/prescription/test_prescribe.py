@@ -256,6 +256,17 @@ def test_the_weekly_limit_is_kept() -> None:
     assert refusal(OCCLUSION, earlier_utc=four).limit == 4.0
 
 
+def test_the_daily_limit_is_kept() -> None:
+    """Passive: once or twice a day; by the week alone all fourteen could be on one."""
+    refused = refusal(PASSIVE, earlier_utc=ago(2, 9, 23.5))
+    assert (refused.value, refused.limit, refused.unit) == (3.0, 2.0, "sessions")
+    assert refused.text.endswith(f"the next may be on {when(NOW + timedelta(hours=15))}"), (
+        "when fewer than two are left"
+    )
+    assert refusal(PASSIVE, earlier_utc=ago(2, 23.9)).limit == 2.0
+    assert made(PASSIVE, earlier_utc=ago(2, 24)).warnings == ()
+
+
 def test_the_hours_between_two_sessions_are_kept() -> None:
     assert (refusal(KNEE, earlier_utc=ago(35.9)).limit, refusal(KNEE, earlier_utc=ago(35.9)).unit) == (36.0, "h")
     assert refusal(KNEE, earlier_utc=ago(35.0, 200.0)).text.endswith(when(NOW + timedelta(hours=1)))
