@@ -190,9 +190,10 @@ def frequency_warnings(protocol: Protocol, earlier_utc: Sequence[datetime], now_
         raise Refused(text, float(week), float(most), "sessions")
     today = [at for at in counted if now_utc - at < DAY]
     if often.daily is not None and len(today) >= often.daily:
+        free_again = today[len(today) - often.daily] + DAY
         text = (
             f"{protocol.name} allows {often.daily} sessions in 24 hours and this code had {len(today)} (a session "
-            f"counts once its cuff was at its target): the next may be on {_when(today[len(today) - often.daily] + DAY)}"
+            f"counts once its cuff was at its target): the next may be on {_when(free_again)}"
         )
         raise Refused(text, float(len(today)), float(often.daily), "sessions")
     last = max((at for at in earlier_utc if at <= now_utc), default=None)
