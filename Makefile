@@ -57,7 +57,7 @@ soak: $(STAMP)
 
 # What depends on no broker, no clock and no second process: for a second Python.
 unit: $(STAMP)
-	$(PYTEST) -m "not slow and not process and not broker" tests
+	$(PYTEST) -m "not slow and not sweep and not process and not broker" tests
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -37,6 +37,7 @@ def test_no_call_that_fails_breaks_an_invariant(port: str) -> None:
     assert told(port, 11 if port == "journal" else 1499)["wrong"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.sweep
 @pytest.mark.timeout(36_000)
 @pytest.mark.parametrize(

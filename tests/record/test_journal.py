@@ -433,6 +433,7 @@ def test_rows_of_a_clock_that_was_ahead_keep_no_old_ones(
     for wall_s in (4e9, 0.0, 99 * day_s):
         journal.store(trace=[(wall_s, snapshot(number / 10)) for number in range(10)])
     assert [journal.prune(100 * day_s) for _ in range(3)] == [5, 5, 0]
+    journal.close()
 
 
 def test_nothing_is_pruned_on_the_word_of_an_unset_clock(snapshot: Callable[..., Snapshot]) -> None:
