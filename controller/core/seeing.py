@@ -190,7 +190,7 @@ def _look_at_b(one: CuffSight, statuses: tuple[GuardStatus, ...], index: int, li
         one.pump_on = channel.pump_enabled or channel.pump_duty > 0.0
         value = channel.b_mmhg
         if value != value:
-            if not status.at_s - one.b_at_s < STALE_SAMPLE_S:
+            if not now_s - one.b_at_s < STALE_SAMPLE_S:  # by our clock: a guard whose own stands still holds nothing
                 one.b_known = False
         elif one.b_at_s <= status.at_s <= now_s and plausible(value, status.at_s - one.b_at_s, one.b_mmhg, limits):
             one.b_mmhg, one.b_at_s, one.b_refused, one.b_known = value, status.at_s, 0, True

@@ -206,6 +206,11 @@ def test_b_that_is_missing_is_held_as_long_as_a_would_be_and_is_no_refusal(after
     assert cuff.b_refused == 0
 
 
+def test_a_guard_whose_clock_stands_still_holds_no_b() -> None:
+    _, seen, _ = one_tick(at(1.0), Sample(1.125, 80.0, 6), statuses=(status(nan, 1.0),), dt=0.125)
+    assert seen.b_mmhg != seen.b_mmhg
+
+
 def test_b_that_was_never_there_is_not_held() -> None:
     sight = Sight((CuffSight(),), 1.0)
     assert one_tick(sight, statuses=(status(nan, 1.01),))[1].b_mmhg != 100.0
